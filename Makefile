@@ -1,0 +1,44 @@
+# Everything works on a fresh machine with Python 3.11+, Node 20 and make: the first target that needs the environment makes it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: run check test bench format lock clean
+
+run: $(VENV)/.installed  ## The whole system on this machine; options in ARGS, for example ARGS="--relays 3"
+	@exec $(BIN)/boardctl up $(ARGS)
+
+check: $(VENV)/.installed  ## Format, lint, types, import contracts, deployment files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python deploy/validate.py
+
+test: $(VENV)/.installed tests/clients/node_modules/.installed  ## All tests
+	$(BIN)/pytest $(ARGS)
+
+format: $(VENV)/.installed  ## Put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(VENV)/.installed  ## Resolve the dependencies anew
+	$(BIN)/pip-compile -q --upgrade $(LOCK) -o requirements.lock pyproject.toml
+	$(BIN)/pip-compile -q --upgrade $(LOCK) --extra embedded --extra dev -o requirements-dev.lock pyproject.toml
+	@echo "Now regenerate deploy/requirements-build.lock: the command is in its first lines."
+LOCK := --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
+
+clean:  ## Remove what the targets above made
+	rm -rf $(VENV) tests/clients/node_modules tests/tlschema/node_modules
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/.installed: requirements-dev.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	touch $@
+
+%/node_modules/.installed: %/package-lock.json
+	npm ci --prefix $* --ignore-scripts --no-audit --no-fund --loglevel=error
+	touch $@

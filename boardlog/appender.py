@@ -1,0 +1,220 @@
+"""The node's one writer: everything that a turn of the event loop brought for a board becomes one entry.
+
+Order and outcome (L10): a board has at most one entry on its way; one of unknown outcome is repeated with the same
+bytes before anything later; given up, everything that waits for that board fails with it, so that nothing overtakes.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+from prometheus_client import Counter, Gauge
+
+from boardlog.entry import UPDATES_PER_ENTRY_MAX, EntryKind, Payload, pack
+from boardlog.errors import BoardLogError, BoardNotFound, NoLog, StorageUnavailable
+from boardlog.ids import BoardId
+from boardlog.log import BoardLog
+from boardlog.retry import RETRY_SECONDS_MAX, retrying
+from boardlog.stream import Append, Appended
+from boardlog.telemetry import METRICS
+
+log = structlog.get_logger()
+
+ENTRIES = Counter("appended_entries_total", "Entries that this process logged", registry=METRICS)
+UPDATES = Counter("appended_updates_total", "Updates in those entries", registry=METRICS)
+REPEATED = Counter(
+    "append_attempts_repeated_total", "Entries sent again, their outcome being unknown", registry=METRICS
+)
+WAITING = Gauge("append_waiting_bytes", "Bytes of updates that wait for Redis", registry=METRICS)
+
+ENTRY_BYTES_MAX = 1024 * 1024
+"""An entry takes further updates up to this size; a single larger update is an entry of its own."""
+BOARDS_PER_PIPELINE_MAX = 256
+WAITING_BYTES_MAX = 128 * 1024 * 1024
+"""What may wait for Redis on this node; beyond it `capacity` holds back the readers of sockets (G5)."""
+
+
+class Source(Protocol):
+    """Who handed in updates, and is told what became of them. Both calls are synchronous and must not raise."""
+
+    def logged(self, updates: int, appended: Appended) -> None:
+        """Handle that this many more of the source's updates are in the log, in their order (G1, L11)."""
+
+    def append_failed(self, error: BoardLogError) -> None:
+        """Handle that an update was given up: its outcome is unknown, and nothing after it was appended (L10)."""
+
+
+@dataclass(slots=True)
+class _Queue:
+    """One board's updates that wait, and whether an entry is on its way."""
+
+    waiting: list[tuple[bytes, Source]] = field(default_factory=list)
+    in_flight: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """One entry on its way: the same bytes at every attempt."""
+
+    append: Append
+    sources: list[Source]
+    updates_bytes: int
+
+
+_Failed = tuple[_Batch, NoLog | StorageUnavailable]
+
+
+class Appender:
+    """Appends for all boards of a process, in one pipeline a turn."""
+
+    def __init__(self, board_log: BoardLog, retry_seconds_max: float = RETRY_SECONDS_MAX) -> None:
+        """Append to this log; give up on an entry after `retry_seconds_max`."""
+        self._log = board_log
+        self._retry_seconds_max = retry_seconds_max
+        self._queues: dict[BoardId, _Queue] = {}
+        self._ready: dict[BoardId, None] = {}
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._again: set[asyncio.Task[None]] = set()
+        self.waiting_bytes = 0
+        WAITING.set_function(lambda: self.waiting_bytes)
+
+    def append(self, board: BoardId, update: bytes, source: Source) -> None:
+        """Take a validated update for a board. Synchronous: from here on it is appended whatever its sender does."""
+        queue = self._queues.setdefault(board, _Queue())
+        queue.waiting.append((update, source))
+        self.waiting_bytes += len(update)
+        self._idle.clear()
+        if self.waiting_bytes > WAITING_BYTES_MAX:
+            self._room.clear()
+        if not queue.in_flight:
+            self._ready[board] = None
+            self._wake.set()
+
+    async def capacity(self) -> None:
+        """Wait until less than WAITING_BYTES_MAX waits for Redis. Cancel-safe."""
+        await self._room.wait()
+
+    async def flushed(self) -> None:
+        """Wait until nothing waits any more, logged or given up. Cancel-safe."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Append until cancelled. Cancel it only after `flushed`: what is on its way would get no answer."""
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._ready:
+                    boards = list(self._ready)[:BOARDS_PER_PIPELINE_MAX]
+                    failed = await self._attempt([self._take(board) for board in boards])
+                    if failed:
+                        self._start_again(failed)
+        finally:
+            for task in self._again:
+                task.cancel()
+
+    def _take(self, board: BoardId) -> _Batch:
+        """Take the next entry's worth off a board's queue and mark it as on its way."""
+        self._ready.pop(board)
+        queue = self._queues[board]
+        queue.in_flight = True
+        size = count = 0
+        for update, _ in queue.waiting[:UPDATES_PER_ENTRY_MAX]:
+            if count and size + len(update) > ENTRY_BYTES_MAX:
+                break
+            size += len(update)
+            count += 1
+        taken, queue.waiting = queue.waiting[:count], queue.waiting[count:]
+        payload = pack(Payload(EntryKind.UPDATES, tuple(update for update, _ in taken)))
+        return _Batch(Append(board, self._log.new_tag(), payload), [source for _, source in taken], size)
+
+    async def _attempt(self, batches: Sequence[_Batch]) -> list[_Failed]:
+        """Send batches once; settle those that are logged, return the others with their errors."""
+        try:
+            outcomes = await self._log.streams.append_many([batch.append for batch in batches])
+        except StorageUnavailable as error:
+            return [(batch, error) for batch in batches]
+        failed: list[_Failed] = []
+        for batch, outcome in zip(batches, outcomes, strict=True):
+            if isinstance(outcome, Appended):
+                self._settle(batch, outcome)
+            else:
+                failed.append((batch, outcome))
+        return failed
+
+    def _start_again(self, failed: list[_Failed]) -> None:
+        # A task of its own, so that a board without a log, or with a broken one, holds up no other board.
+        task = asyncio.create_task(self._repeat(failed))
+        self._again.add(task)
+        task.add_done_callback(self._again.discard)
+
+    async def _repeat(self, failed: list[_Failed]) -> None:
+        """Repeat entries with the same bytes until they are logged or the retry limit ends (L10)."""
+        try:
+            async for attempt in retrying(self._retry_seconds_max):
+                with attempt:
+                    await self._attempt_again(failed)
+        except Exception as error:  # noqa: BLE001
+            # Whatever it was, nobody may wait for ever: the sources are told, and their clients still hold the edits.
+            log.warning("append_given_up", boards=len(failed), reason=str(error) or type(error).__name__)
+            for batch, _ in failed:
+                self._fail(batch, error if isinstance(error, BoardLogError) else StorageUnavailable(str(error)))
+
+    async def _attempt_again(self, failed: list[_Failed]) -> None:
+        """Give boards without a log their anchor (L1), then send all once more. `failed` keeps what is still open."""
+        for item in list(failed):
+            batch, error = item
+            if isinstance(error, NoLog):
+                try:
+                    await self._log.birth(batch.append.board)
+                except BoardNotFound as gone:
+                    failed.remove(item)
+                    self._fail(batch, gone)
+        REPEATED.inc(len(failed))
+        failed[:] = await self._attempt([batch for batch, _ in failed])
+        if failed:
+            raise StorageUnavailable(str(failed[0][1]))
+
+    def _settle(self, batch: _Batch, appended: Appended) -> None:
+        self._landed(batch)
+        ENTRIES.inc()
+        UPDATES.inc(len(batch.sources))
+        counts: dict[int, tuple[Source, int]] = {}
+        for source in batch.sources:
+            counts[id(source)] = (source, counts.get(id(source), (source, 0))[1] + 1)
+        for source, count in counts.values():
+            source.logged(count, appended)
+
+    def _landed(self, batch: _Batch) -> None:
+        """Account for an entry that is no longer on its way, and let the board's next one go."""
+        board = batch.append.board
+        queue = self._queues[board]
+        queue.in_flight = False
+        self._release(batch.updates_bytes)
+        if queue.waiting:
+            self._ready[board] = None
+            self._wake.set()
+        else:
+            del self._queues[board]
+            if not self._queues:
+                self._idle.set()
+
+    def _release(self, freed_bytes: int) -> None:
+        self.waiting_bytes -= freed_bytes
+        if self.waiting_bytes <= WAITING_BYTES_MAX:
+            self._room.set()
+
+    def _fail(self, batch: _Batch, error: BoardLogError) -> None:
+        """Give up an entry, and with it all that waits behind it: a socket's later update must not overtake (L10)."""
+        queue = self._queues[batch.append.board]
+        waiting, queue.waiting = queue.waiting, []
+        self._release(sum(len(update) for update, _ in waiting))
+        self._landed(batch)
+        for source in {id(source): source for source in [*batch.sources, *(source for _, source in waiting)]}.values():
+            source.append_failed(error)

@@ -1,0 +1,214 @@
+"""Following one board: every entry, in order, without a gap (G2), whatever happens to subscription, stream or server.
+
+A publish is applied only if its link is our cursor; one that is already in what was read is dropped; anything else is
+repaired by reading from the cursor, whose own entry must still stand in the stream; else the board is loaded anew (L3).
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import structlog
+from prometheus_client import Counter
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
+
+from boardlog.entry import Entry, EntryKind, Publish, parse_publish
+from boardlog.errors import BoardLogError, InvalidEntry, StorageUnavailable
+from boardlog.ids import BoardId, Cursor
+from boardlog.keys import Keys
+from boardlog.log import BoardLog, Loaded, decode
+from boardlog.retry import RETRY_SECONDS_MAX, WAIT_SECONDS_MAX, retrying
+from boardlog.stream import RawEntry
+from boardlog.tail import Tail
+from boardlog.telemetry import METRICS
+
+log = structlog.get_logger()
+
+REPAIRS = Counter("log_repairs_total", "Readings from a cursor because a link did not fit (L3)", registry=METRICS)
+RELOADS = Counter("log_reloads_total", "Boards loaded again because their history was lost (L5)", registry=METRICS)
+
+HELD_PUBLISHES_MAX = 1000
+"""Publishes kept while a load or repair is under way; beyond it they are forgotten and read from the stream."""
+RECENT_CURSORS_MAX = 4096
+
+_FOREVER = AsyncRetrying(
+    retry=retry_if_exception_type(StorageUnavailable),
+    wait=wait_random_exponential(multiplier=0.05, max=WAIT_SECONDS_MAX),
+)
+
+
+class Reader(Protocol):
+    """Whom a board's state and entries are for. All calls are synchronous and complete when they return."""
+
+    def loaded(self, loaded: Loaded) -> None:
+        """Take the whole state: at first, and again whenever the log had to be read anew (L5)."""
+
+    def entries(self, entries: Sequence[Entry]) -> None:
+        """Take what follows."""
+
+    def failed(self, error: BoardLogError) -> None:
+        """Handle that the board cannot be loaded, or is gone. Nothing follows."""
+
+
+class Follow:
+    """One board's link to its log. Also the tail's listener for that board's channel."""
+
+    def __init__(self, board: BoardId, board_log: BoardLog, tail: Tail, keys: Keys, reader: Reader) -> None:
+        """Prepare to follow; `start` begins."""
+        self.board = board
+        self.cursor: Cursor | None = None
+        """The last entry handed to the reader; None until the first load."""
+        self._log = board_log
+        self._tail = tail
+        self._channel = keys.entries(board)
+        self._reader = reader
+        self._in_stream = False
+        self._reload_wanted = True
+        self._repair_wanted = False
+        self._held: list[Publish] = []
+        self._recent: dict[Cursor, None] = {}
+        self._wake = asyncio.Event()
+        self._busy = True
+        self._settled = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Subscribe; the first load follows the acknowledgement, so that nothing falls between them (L2)."""
+        self._task = asyncio.create_task(self._work(), name=f"follow {self.board}")
+        self._tail.listen(self._channel, self)
+
+    def stop(self) -> None:
+        """Stop following: nothing reaches the reader from now on. Synchronous; harmless if repeated."""
+        self._tail.leave(self._channel, self)
+        if self._task is not None:
+            self._task.cancel()
+
+    async def catch_up(self) -> None:
+        """Return when the reader has whatever the log held at the time of the call. Cancel-safe.
+
+        It waits for as long as Redis is away: bound it with a timeout.
+        """
+        self._repair()
+        await self._settled.wait()
+
+    def subscribed(self) -> None:
+        """See tail.Listener: what was published before now may have been missed."""
+        self._repair()
+
+    def received(self, message: bytes) -> None:
+        """See tail.Listener: apply what links to our cursor; repair whatever else."""
+        try:
+            publish = parse_publish(message)
+        except InvalidEntry as error:
+            log.warning("publish_unreadable", board=self.board, reason=str(error))
+            self._repair()
+            return
+        if not self._busy:
+            self._accept(publish)
+        elif len(self._held) < HELD_PUBLISHES_MAX:
+            self._held.append(publish)
+        else:
+            self._held.clear()
+            self._repair()
+
+    def audited(self, asked: Cursor, found: Cursor | None) -> None:
+        """Take an audit's answer for the position asked about (L4): None if its entry is gone, else the head."""
+        if self._busy or asked != self.cursor or found == asked:
+            return
+        if found is None and self._in_stream:
+            log.warning("log_lost", board=self.board, cursor=str(asked))
+            self._reload_wanted = True
+        if found is not None or self._in_stream:
+            self._repair()
+
+    def _accept(self, publish: Publish) -> None:
+        if publish.previous == self.cursor and publish.payload is not None:
+            self._apply([RawEntry(publish.cursor, publish.payload)])
+        elif publish.cursor not in self._recent:
+            self._repair()
+
+    def _repair(self) -> None:
+        self._repair_wanted = True
+        self._busy = True
+        self._settled.clear()
+        self._wake.set()
+
+    def _apply(self, raw: Sequence[RawEntry]) -> None:
+        """Hand entries over, then move the cursor; a rebase says that history was lost: load again (L6)."""
+        entries, _ = decode(raw)
+        if any(entry.payload.kind is EntryKind.REBASE for entry in entries):
+            log.warning("log_rebased", board=self.board)
+            self._reload_wanted = True
+            self._repair()
+            return
+        self._reader.entries(entries)
+        self.cursor = raw[-1].cursor
+        self._in_stream = True
+        self._remember(entry.cursor for entry in raw)
+
+    def _remember(self, cursors: Iterable[Cursor]) -> None:
+        for cursor in cursors:
+            self._recent[cursor] = None
+        while len(self._recent) > RECENT_CURSORS_MAX:
+            del self._recent[next(iter(self._recent))]
+
+    async def _work(self) -> None:
+        """Load and repair whenever asked; between, publishes are applied as they come, without this task."""
+        try:
+            async with asyncio.timeout(RETRY_SECONDS_MAX):
+                await self._wake.wait()
+            while True:
+                while self._repair_wanted or self._reload_wanted:
+                    await self._catch_up()
+                    self._settle_held()
+                # No await since the last publish was settled: from here on the tail's calls apply them directly.
+                self._busy = False
+                self._settled.set()
+                self._wake.clear()
+                await self._wake.wait()
+        except TimeoutError:
+            self._reader.failed(StorageUnavailable("Redis did not accept a subscription: try again."))
+        except BoardLogError as error:
+            self._reader.failed(error)
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            # Whatever it was, and pycrdt's panics derive from BaseException: a reader must never be deaf unawares.
+            log.exception("follow_failed", board=self.board)
+            self._reader.failed(StorageUnavailable("The board's log could not be read: try again."))
+            raise
+
+    async def _catch_up(self) -> None:
+        """Repair from the cursor, or load. A first load gives up after a while; a board in use goes on trying (G5)."""
+        self._repair_wanted = False
+        reload, self._reload_wanted = self._reload_wanted, False
+        async for attempt in retrying(RETRY_SECONDS_MAX) if self.cursor is None else _FOREVER:
+            with attempt:
+                reload = reload or not await self._repaired()
+                if reload:
+                    if self.cursor is not None:
+                        RELOADS.inc()
+                    self._take(await self._log.load(self.board))
+
+    async def _repaired(self) -> bool:
+        """Read what follows the cursor; False if its entry is gone, so that only a load helps (L3)."""
+        if self.cursor is None:
+            return False
+        REPAIRS.inc()
+        raw = await self._log.streams.read_from(self.board, self.cursor)
+        if raw:
+            self._apply(raw)
+        return raw is not None
+
+    def _take(self, loaded: Loaded) -> None:
+        self._reader.loaded(loaded)  # before the cursor moves: what it stands for must have reached the members (L5)
+        self.cursor = loaded.cursor
+        self._in_stream = loaded.in_stream
+        self._recent.clear()
+        self._remember([*(entry.cursor for entry in loaded.entries), loaded.cursor])
+
+    def _settle_held(self) -> None:
+        """Apply what was published meanwhile; whatever does not fit asks for another repair."""
+        held, self._held = self._held, []
+        for publish in held:
+            self._accept(publish)

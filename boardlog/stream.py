@@ -1,0 +1,208 @@
+"""The log on Redis: append, read, trim. One stream a board (`keys.py`), every rule a script (`lua/`).
+
+Each method is one attempt: StorageUnavailable means that its outcome is unknown. Callers retry with the same bytes
+(`retry.py`, L10): every operation here may be repeated.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from redis.exceptions import ResponseError
+
+from boardlog.entry import ANCHOR, EntryKind, Payload, from_fields, pack
+from boardlog.errors import NoLog, StorageUnavailable
+from boardlog.ids import BoardId, Cursor, EntryId, Tag
+from boardlog.keys import Keys
+from boardlog.redis import Redis, Scripts, unavailable
+
+PUBLISH_PAYLOAD_BYTES_MAX = 64 * 1024
+"""Larger entries are announced by their link alone: subscribers' buffers on the server are limited (L3)."""
+PAGE_ENTRIES = 500
+"""Entries read in one command, so that a long log does not stall Redis for everyone."""
+DUE_AFTER_MS = 30_000
+"""A changed board is compacted within about this time."""
+
+_REBASE = pack(Payload(EntryKind.REBASE, ()))
+
+
+class RawEntry(NamedTuple):
+    """An entry as it stands in the stream, its payload not yet decoded."""
+
+    cursor: Cursor
+    payload: bytes
+
+
+class Append(NamedTuple):
+    """What to append to one board."""
+
+    board: BoardId
+    tag: Tag
+    payload: bytes
+
+
+class Appended(NamedTuple):
+    """Where an entry landed."""
+
+    previous: Cursor
+    cursor: Cursor
+
+
+class Streams(Protocol):
+    """Where logs are kept: on Redis here, in memory in `twin.py`. Both pass the same contract tests."""
+
+    async def append_many(self, appends: Sequence[Append]) -> list[Appended | NoLog | StorageUnavailable]:
+        """Append to several boards, at most one entry each; mark them due. An outcome for each, in order."""
+
+    async def birth(self, board: BoardId, anchor: Cursor, rebase_tag: Tag) -> None:
+        """Give a board without entries its anchor (L1). Repeating it, or racing others, is harmless."""
+
+    async def read(self, board: BoardId) -> list[RawEntry]:
+        """Return the whole stream, oldest first; empty if there is none."""
+
+    async def read_from(self, board: BoardId, cursor: Cursor) -> list[RawEntry] | None:
+        """Return what follows `cursor`, or None if its own entry is gone: then only a load helps (L3)."""
+
+    async def head(self, board: BoardId) -> Cursor | None:
+        """Return the last entry's cursor, or None if there is no entry."""
+
+    async def audit(self, positions: Sequence[tuple[BoardId, Cursor]]) -> list[Cursor | None]:
+        """For each position the cursor after it, or itself if nothing follows, or None if its entry is gone (L4)."""
+
+    async def trim(self, board: BoardId, own: Cursor, keep_from: EntryId) -> int | None:
+        """Drop entries below `keep_from` if `own` stands in the stream (L8); the number dropped, or None if not."""
+
+    async def rebase(self, board: BoardId, cursor: Cursor, tag: Tag) -> bool:
+        """Reconnect a log that lacks the entry of the snapshot at `cursor` (L6); True if it needed that."""
+
+    async def delete(self, board: BoardId) -> None:
+        """Delete the log of a board that is being deleted."""
+
+    def boards(self) -> AsyncIterator[BoardId]:
+        """Iterate over the boards that have a log (for the sweep, L9); a board may come twice."""
+
+    async def publish_presence(self, messages: Sequence[tuple[BoardId, bytes]]) -> None:
+        """Send each message to every node that follows its board's presence channel; nothing is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class RedisStreams:
+    """Streams on a Redis or Valkey server."""
+
+    redis: Redis
+    scripts: Scripts
+    keys: Keys
+
+    async def append_many(self, appends: Sequence[Append]) -> list[Appended | NoLog | StorageUnavailable]:
+        """See Streams."""
+        if not appends:
+            return []
+        append, mark = self.scripts.append, self.scripts.mark_due
+        calls = [
+            append.call(
+                [self.keys.log(board)], [tag, payload, self.keys.entries(board), str(PUBLISH_PAYLOAD_BYTES_MAX)]
+            )
+            for board, tag, payload in appends
+        ]
+        # The mark follows the append: a worker that claims the board because of it must find the entry.
+        calls.append(mark.call([self.keys.due], [str(DUE_AFTER_MS), *(board for board, _, _ in appends)]))
+        replies = await self.scripts.pipeline(calls)
+        return [_appended(reply, append) for reply, append in zip(replies, appends, strict=False)]
+
+    async def birth(self, board: BoardId, anchor: Cursor, rebase_tag: Tag) -> None:
+        """See Streams."""
+        args: list[str | bytes] = [str(anchor.id), anchor.tag, pack(ANCHOR), rebase_tag, _REBASE]
+        await self.scripts.run(self.scripts.birth, [self.keys.log(board)], args)
+
+    async def read(self, board: BoardId) -> list[RawEntry]:
+        """See Streams. A trim between two pages is harmless: what it drops is in the snapshot read later (L2)."""
+        entries: list[RawEntry] = []
+        start = "-"
+        while True:
+            page = await self._range(board, start)
+            entries += page
+            if len(page) < PAGE_ENTRIES:
+                return entries
+            start = f"({page[-1].cursor.id}"
+
+    async def read_from(self, board: BoardId, cursor: Cursor) -> list[RawEntry] | None:
+        """See Streams. Every page begins with the last entry of the one before: a trim between them shows."""
+        entries: list[RawEntry] = []
+        while True:
+            page = await self._range(board, str(cursor.id))
+            if not page or page[0].cursor != cursor:
+                return None
+            entries += page[1:]
+            if len(page) < PAGE_ENTRIES:
+                return entries
+            cursor = page[-1].cursor
+
+    async def head(self, board: BoardId) -> Cursor | None:
+        """See Streams."""
+        with unavailable():
+            last = await self.redis.execute_command("XREVRANGE", self.keys.log(board), "+", "-", "COUNT", 1)
+        return from_fields(*last[0])[0] if last else None
+
+    async def audit(self, positions: Sequence[tuple[BoardId, Cursor]]) -> list[Cursor | None]:
+        """See Streams."""
+        calls = [("XRANGE", self.keys.log(board), str(cursor.id), "+", "COUNT", "2") for board, cursor in positions]
+        found: list[Cursor | None] = []
+        for reply, (_, cursor) in zip(await self.scripts.pipeline(calls), positions, strict=True):
+            if isinstance(reply, Exception):
+                raise StorageUnavailable(f"Redis refused to read a log: {reply}") from reply
+            after = [from_fields(*entry)[0] for entry in reply]
+            found.append(after[-1] if after and after[0] == cursor else None)
+        return found
+
+    async def trim(self, board: BoardId, own: Cursor, keep_from: EntryId) -> int | None:
+        """See Streams."""
+        keep_from = min(keep_from, own.id)
+        trimmed = await self.scripts.run(
+            self.scripts.trim, [self.keys.log(board)], [str(own.id), own.tag, str(keep_from)]
+        )
+        return None if trimmed < 0 else int(trimmed)
+
+    async def rebase(self, board: BoardId, cursor: Cursor, tag: Tag) -> bool:
+        """See Streams."""
+        args: list[str | bytes] = [
+            str(cursor.id),
+            cursor.tag,
+            tag,
+            _REBASE,
+            self.keys.entries(board),
+            str(cursor.id.ms + 1),
+        ]
+        return bool(await self.scripts.run(self.scripts.rebase, [self.keys.log(board)], args))
+
+    async def delete(self, board: BoardId) -> None:
+        """See Streams."""
+        with unavailable():
+            await self.redis.delete(self.keys.log(board))
+
+    async def boards(self) -> AsyncIterator[BoardId]:
+        """See Streams."""
+        before, after = self.keys.log(BoardId("*")).split("*")
+        with unavailable():
+            async for key in self.redis.scan_iter(match=f"{before}*{after}", count=PAGE_ENTRIES, _type="stream"):
+                yield BoardId(key.decode()[len(before) : -len(after)])
+
+    async def publish_presence(self, messages: Sequence[tuple[BoardId, bytes]]) -> None:
+        """See Streams."""
+        await self.scripts.pipeline([("PUBLISH", self.keys.presence(board), message) for board, message in messages])
+
+    async def _range(self, board: BoardId, start: str) -> list[RawEntry]:
+        with unavailable():
+            page: list[Any] = await self.redis.execute_command(
+                "XRANGE", self.keys.log(board), start, "+", "COUNT", PAGE_ENTRIES
+            )
+        return [RawEntry(*from_fields(*entry)) for entry in page]
+
+
+def _appended(reply: Any, append: Append) -> Appended | NoLog | StorageUnavailable:
+    if isinstance(reply, ResponseError):
+        return StorageUnavailable(f"Redis refused an append: {reply}")
+    if reply is None:
+        return NoLog(f"Board {append.board} has no log in Redis.")
+    previous_id, previous_tag, entry_id = reply
+    previous = Cursor(EntryId.parse(previous_id), Tag(previous_tag.decode("latin-1")))
+    return Appended(previous, Cursor(EntryId.parse(entry_id), append.tag))

@@ -1,0 +1,530 @@
+"""What a Yjs v1 update must look like before a log takes it (G6), checked in plain Python, without a Doc.
+
+Everything from a client's socket passes through `validate`: it is the hot path of the relay. What it accepts, neither
+yjs in a browser nor pycrdt in a service chokes on; bytes that those two read differently are refused as well, for
+replicas would part for ever. Only structure is judged: an update may depend on others that have not come yet.
+
+The format is documented by its implementations only: yjs (`src/utils/encoding.js`, `src/structs/`) and lib0
+(`decoding.js`). In short, every number being a varint of seven bits a byte, low bits first:
+
+    update  = clients, that many * block, deletes
+    block   = structs, client, clock, that many * struct        each struct begins where the one before it ends
+    struct  = 0, length                                         GC: content that is gone
+            | 10, length                                        Skip: content that this update does not have
+            | info, [origin], [right origin], [parent, [key]], content
+    deletes = clients, that many * (client, ranges, that many * (clock, length))
+"""
+
+import json
+import re
+from bisect import bisect_right
+from collections.abc import Callable
+from itertools import pairwise
+from operator import attrgetter
+from typing import NamedTuple, NoReturn, TypeAlias
+
+from boardlog.errors import InvalidUpdate
+
+VALUE_DEPTH_MAX = 32
+"""Levels of lists and objects in one value. Thousands overflow every browser's decoder and crash pycrdt."""
+TYPE_DEPTH_MAX = 256
+"""Levels of shared types that one update may build up. Deleting thousands of them overflows the stack in yjs."""
+CLOCK_MAX = 2**31 - 1
+"""Where a range of clocks ends at the latest: yrs counts in 32 bits."""
+CLIENT_MAX = 2**53 - 1
+"""The highest client id: JavaScript's largest safe integer. yrs drops the bits above."""
+
+_VARINT_BYTES_MAX = 8
+_INTEGER_TOP_MAX = 0x1F
+"""The most that the last of a signed integer's eight bytes may hold, for 53 bits in all."""
+
+_GC, _DELETED, _JSON, _BINARY, STRING, _EMBED, _FORMAT, _TYPE, _ANY, _DOC, SKIP = range(11)
+_WITHOUT_CONTENT = frozenset({_GC, SKIP})
+_KIND_BITS = 0x1F
+_HAS_LEFT, _HAS_RIGHT, _HAS_KEY = 0x80, 0x40, 0x20
+_HAS_NEIGHBOUR = _HAS_LEFT | _HAS_RIGHT
+_MAY_BE_PARENTS = frozenset({_TYPE, _DELETED, _GC})  # what was a type may be gone
+
+_PLAIN_TYPES = frozenset({0, 1, 2, 4, 6})  # array, map, text, XML fragment, XML text
+_XML_ELEMENT, _XML_HOOK = 3, 5
+
+_OBJECT, _LIST, _BYTES, _TEXT, _INTEGER = 118, 117, 116, 119, 125
+_CONTAINERS = frozenset({_OBJECT, _LIST})
+_BARE = frozenset({127, 126, 121, 120})
+"""undefined, null, false, true: nothing follows the tag."""
+_FIXED_BYTES = {124: 4, 123: 8, 122: 8}
+"""float32, float64, bigint: how many bytes follow the tag."""
+
+Intervals: TypeAlias = list[tuple[int, int]]
+"""Clocks from the first of each pair up to, not including, the second."""
+
+
+class Ranges(NamedTuple):
+    """What an update speaks of, by client id. Nobody changes the lists."""
+
+    structs: dict[int, Intervals]
+    """The clocks of its content, ascending and apart from one another; what it skips is not among them."""
+    deletes: dict[int, Intervals]
+    """The clocks that its delete set names, in the order of the bytes: they may overlap."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the update says nothing at all."""
+        return not self.structs and not self.deletes
+
+
+class Link(NamedTuple):
+    """How a struct hangs in the document."""
+
+    clock: int
+    kind: int
+    at: int
+    """The byte where it begins; the next one's is the byte behind it."""
+    content: int
+    """The byte where its content begins."""
+    is_child: bool = False
+    """Whether `client` and `target` name its parent; else they name its left neighbour."""
+    client: int = -1
+    """-1: none. It has the parent that its neighbours have, a root type if it has neither."""
+    target: int = 0
+    right: int = -1
+    """The client of its right neighbour, -1: none."""
+    right_target: int = 0
+
+
+Links: TypeAlias = dict[int, list[Link]]
+"""The structs of each client; what it skips counts as one, and one more of no length stands at the end."""
+_CLOCK = attrgetter("clock")
+
+
+def validate(update: bytes, *, depth_max: int = VALUE_DEPTH_MAX, type_depth_max: int = TYPE_DEPTH_MAX) -> Ranges:
+    """Return what a well-formed update speaks of, in time and memory linear in its length.
+
+    Raise InvalidUpdate, saying what is wrong and at which byte, for anything that yjs and pycrdt do not both read in
+    the same way: not v1, truncated, trailing bytes, impossible ids, clocks or lengths, unknown content, broken text or
+    JSON, values nested deeper than `depth_max` or shared types deeper than `type_depth_max`.
+    """
+    ranges, links, has_children = _walk(update, depth_max)
+    if has_children:
+        _check_nesting(links, type_depth_max)
+    for client, intervals in ranges.deletes.items():
+        if any(end > begin for (_, end), (begin, _) in pairwise(intervals)):
+            # Every encoder sorts them; yrs loses some when it merges others.
+            raise InvalidUpdate(f"The deletions of client {client} are not in ascending order.")
+    return ranges
+
+
+def dissect(update: bytes) -> tuple[Ranges, Links]:
+    """Return what an update from our own log speaks of, and how it hangs together; that is not judged again.
+
+    Raise InvalidUpdate if it cannot be read.
+    """
+    ranges, links, _ = _walk(update, VALUE_DEPTH_MAX)
+    return ranges, links
+
+
+def is_misplaced(link: Link, links: Links) -> bool:
+    """Tell a child of something that has no children.
+
+    `validate` refuses an update that holds both; spread over two, they meet only in the log.
+    """
+    if not link.is_child:
+        return False
+    parent = _container(link, links)
+    return parent is not None and parent.kind not in _MAY_BE_PARENTS
+
+
+def _walk(update: bytes, depth_max: int) -> tuple[Ranges, Links, bool]:
+    try:
+        structs, links, has_children, pos = _read_blocks(update, depth_max)
+        deletes, pos = _read_deletes(update, pos)
+    except IndexError:
+        raise InvalidUpdate(f"The update breaks off: its {len(update)} bytes end inside a value.") from None
+    if pos != len(update):
+        raise InvalidUpdate(f"The update ends at byte {pos}, but {len(update) - pos} more bytes follow.")
+    return Ranges(structs, deletes), links, has_children
+
+
+def read_varint(data: bytes, pos: int, limit: int) -> tuple[int, int]:
+    """Return the number at `pos` and the position behind it.
+
+    Raise InvalidUpdate if it is above `limit` or takes more than eight bytes, IndexError if the data end inside it.
+    """
+    byte = data[pos]
+    if byte < 128:
+        if byte > limit:
+            raise InvalidUpdate(f"The number at byte {pos} is above {limit}.")
+        return byte, pos + 1
+    number = byte & 127
+    start, shift = pos, 7
+    while byte > 127:
+        pos += 1
+        byte = data[pos]
+        number |= (byte & 127) << shift
+        shift += 7
+        if shift > 7 * _VARINT_BYTES_MAX:
+            raise InvalidUpdate(f"The number at byte {start} takes more than {_VARINT_BYTES_MAX} bytes.")
+    if number > limit:
+        raise InvalidUpdate(f"The number at byte {start} is {number}, above {limit}.")
+    return number, pos + 1
+
+
+def read_count(update: bytes, pos: int) -> tuple[int, int]:
+    """Read how many things follow. Each takes a byte at least: a larger claim is refused before anything is made."""
+    count, after = read_varint(update, pos, CLOCK_MAX)
+    if count > len(update) - after:
+        raise InvalidUpdate(f"Byte {pos} claims {count} items, but only {len(update) - after} bytes follow.")
+    return count, after
+
+
+def _read_blocks(update: bytes, depth_max: int) -> tuple[dict[int, Intervals], Links, bool, int]:
+    structs: dict[int, Intervals] = {}
+    links: Links = {}
+    has_children = False
+    blocks, pos = read_count(update, 0)
+    for _ in range(blocks):
+        at = pos
+        count, pos = read_count(update, pos)
+        client, pos = read_varint(update, pos, CLIENT_MAX)
+        clock, pos = read_varint(update, pos, CLOCK_MAX)
+        if client in structs:
+            # yjs keeps the last block, yrs all of them.
+            raise InvalidUpdate(f"Client {client} comes a second time at byte {at}.")
+        intervals: Intervals = []
+        chain: list[Link] = []
+        begin = clock
+        for _ in range(count):
+            link, length, after = _read_struct(update, pos, client, clock, depth_max)
+            chain.append(link)
+            if link.is_child:
+                has_children = True
+            elif link.kind == SKIP:
+                if clock > begin:
+                    intervals.append((begin, clock))
+                begin = clock + length
+            clock += length
+            if not length or clock > CLOCK_MAX:
+                raise InvalidUpdate(f"The struct at byte {pos} has no length or ends above clock {CLOCK_MAX}.")
+            pos = after
+        if clock > begin:
+            intervals.append((begin, clock))
+        if not intervals:
+            raise InvalidUpdate(f"The block of client {client} at byte {at} has no content.")
+        chain.append(Link(clock, SKIP, pos, pos))
+        structs[client] = intervals
+        links[client] = chain
+    return structs, links, has_children, pos
+
+
+def _read_struct(update: bytes, pos: int, client: int, clock: int, depth_max: int) -> tuple[Link, int, int]:
+    """Read a struct: how it hangs in the document, its length and the position behind it."""
+    at = pos
+    info = update[pos]
+    pos += 1
+    if info in _WITHOUT_CONTENT:
+        length, end = read_varint(update, pos, CLOCK_MAX)
+        return Link(clock, info, at, pos), length, end
+    kind = info & _KIND_BITS
+    read_content = _CONTENTS.get(kind)
+    if read_content is None:
+        raise InvalidUpdate(f"The struct at byte {at} is of kind {kind} with flags {info - kind}, unknown here.")
+    is_child = False
+    left, target, right, right_target = -1, 0, -1, 0
+    if info & _HAS_NEIGHBOUR:
+        if info & _HAS_LEFT:
+            left, target, pos = _read_id(update, pos, client, clock)
+        if info & _HAS_RIGHT:
+            right, right_target, pos = _read_id(update, pos, client, clock)
+    else:
+        names_root = update[pos]
+        if names_root == 1:
+            pos = _skip_text(update, pos + 1)
+        elif names_root == 0:
+            is_child = True
+            left, target, pos = _read_id(update, pos + 1, client, clock)
+        else:
+            raise InvalidUpdate(f"The parent at byte {pos} is neither a root type nor an item.")
+        if info & _HAS_KEY:
+            pos = _skip_text(update, pos)
+    length, end = read_content(update, pos, depth_max)
+    return Link(clock, kind, at, pos, is_child, left, target, right, right_target), length, end
+
+
+def _read_id(update: bytes, pos: int, client: int, clock: int) -> tuple[int, int, int]:
+    """Read the id of another item that an item of this client and clock names."""
+    at = pos
+    other, pos = read_varint(update, pos, CLIENT_MAX)
+    target, pos = read_varint(update, pos, CLOCK_MAX)
+    if other == client and target >= clock:
+        # yjs looks for its own later items at once and throws; it waits only for those of others.
+        raise InvalidUpdate(
+            f"Byte {at} names item {target} of client {client}, which is not before item {clock} itself."
+        )
+    return other, target, pos
+
+
+def _skip_text(update: bytes, pos: int) -> int:
+    """Return the position behind a string."""
+    size = update[pos]
+    begin = pos + 1
+    if size > 127:
+        size, begin = read_varint(update, pos, CLOCK_MAX)
+    end = begin + size
+    try:
+        update[begin:end].decode()
+    except UnicodeDecodeError:
+        raise InvalidUpdate(f"The text at byte {pos} is not UTF-8.") from None
+    return end
+
+
+def read_text(update: bytes, pos: int) -> tuple[str, int]:
+    """Return the string at `pos` and the position behind it."""
+    end = _skip_text(update, pos)
+    _, begin = read_varint(update, pos, CLOCK_MAX)
+    return update[begin:end].decode(), end
+
+
+def _read_deletes(update: bytes, pos: int) -> tuple[dict[int, Intervals], int]:
+    deletes: dict[int, Intervals] = {}
+    clients, pos = read_count(update, pos)
+    for _ in range(clients):
+        at = pos
+        client, pos = read_varint(update, pos, CLIENT_MAX)
+        count, pos = read_count(update, pos)
+        if client in deletes:
+            raise InvalidUpdate(f"The deletions of client {client} come a second time at byte {at}.")
+        ranges: Intervals = []
+        for _ in range(count):
+            at = pos
+            clock, pos = read_varint(update, pos, CLOCK_MAX)
+            length, pos = read_varint(update, pos, CLOCK_MAX)
+            if length == 0 or clock + length > CLOCK_MAX:
+                raise InvalidUpdate(f"The deletion at byte {at} is empty or ends above clock {CLOCK_MAX}.")
+            ranges.append((clock, clock + length))
+        if not ranges:
+            raise InvalidUpdate(f"Client {client} is said to have deletions at byte {at}, but has none.")
+        deletes[client] = ranges
+    return deletes, pos
+
+
+# The kinds of content: each function returns the length in clocks and the position behind the content.
+
+
+def _read_deleted(update: bytes, pos: int, _depth_max: int) -> tuple[int, int]:
+    return read_varint(update, pos, CLOCK_MAX)
+
+
+def _read_binary(update: bytes, pos: int, _depth_max: int) -> tuple[int, int]:
+    size, pos = read_count(update, pos)
+    return 1, pos + size
+
+
+def _read_string(update: bytes, pos: int, _depth_max: int) -> tuple[int, int]:
+    text, end = read_text(update, pos)
+    # JavaScript counts a character beyond the first 65,536 as two.
+    return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2, end
+
+
+def _read_embed(update: bytes, pos: int, depth_max: int) -> tuple[int, int]:
+    text, end = read_text(update, pos)
+    _check_json(text, pos, depth_max)
+    return 1, end
+
+
+def _read_format(update: bytes, pos: int, depth_max: int) -> tuple[int, int]:
+    return _read_embed(update, _skip_text(update, pos), depth_max)
+
+
+def _read_type(update: bytes, pos: int, _depth_max: int) -> tuple[int, int]:
+    kind = update[pos]
+    pos += 1
+    if kind == _XML_ELEMENT:
+        pos = _skip_text(update, pos)
+    elif kind not in _PLAIN_TYPES:
+        # An XML hook (5) is followed by a name for yjs and by nothing for yrs.
+        raise InvalidUpdate(f"The shared type at byte {pos - 1} is of kind {kind}, which is not known here.")
+    return 1, pos
+
+
+def _read_any(update: bytes, pos: int, depth_max: int) -> tuple[int, int]:
+    count, pos = read_count(update, pos)
+    return count, _skip_values(update, pos, count, depth_max)
+
+
+def _read_doc(update: bytes, pos: int, depth_max: int) -> tuple[int, int]:
+    pos = _skip_text(update, pos)
+    if update[pos] != _OBJECT:
+        # yjs reads properties of it, which throws for null and undefined.
+        raise InvalidUpdate(f"The options of the subdocument at byte {pos} are not an object.")
+    return 1, _skip_values(update, pos, 1, depth_max)
+
+
+# JSON content (2) is of old yjs versions only, and yrs reads one string more of it than there is.
+_CONTENTS: dict[int, Callable[[bytes, int, int], tuple[int, int]]] = {
+    _DELETED: _read_deleted,
+    _BINARY: _read_binary,
+    STRING: _read_string,
+    _EMBED: _read_embed,
+    _FORMAT: _read_format,
+    _TYPE: _read_type,
+    _ANY: _read_any,
+    _DOC: _read_doc,
+}
+
+
+def _skip_values(update: bytes, pos: int, count: int, depth_max: int) -> int:  # noqa: C901, PLR0912 - the hot loop
+    """Return the position behind `count` values of lib0's "any" encoding.
+
+    Texts are not decoded one by one. What lies between two binary parts is texts, tags and short lengths; the latter
+    are ASCII, over which no UTF-8 sequence reaches, so that such a stretch is UTF-8 if and only if its texts are.
+    """
+    left, keyed = count, False
+    outer: list[tuple[int, bool]] = []
+    begin = pos  # of the stretch
+    try:
+        while True:
+            while left:
+                left -= 1
+                if keyed:
+                    size = update[pos]
+                    pos += 1
+                    if size > 127:
+                        size, pos = _end_stretch(update, begin, pos - 1)
+                        begin = pos
+                    pos += size
+                tag = update[pos]
+                pos += 1
+                if tag == _TEXT:
+                    size = update[pos]
+                    pos += 1
+                    if size > 127:
+                        size, pos = _end_stretch(update, begin, pos - 1)
+                        begin = pos
+                    pos += size
+                elif tag in _BARE:
+                    pass
+                elif tag == _INTEGER:
+                    pos += 1
+                    if update[pos - 1] > 127:
+                        update[begin : pos - 1].decode()
+                        pos = begin = _skip_integer(update, pos - 1)
+                elif tag in _CONTAINERS:
+                    outer.append((left, keyed))
+                    if len(outer) > depth_max:
+                        raise InvalidUpdate(f"The value at byte {pos - 1} is nested more than {depth_max} levels deep.")
+                    left = update[pos]
+                    pos += 1
+                    if left > 127:
+                        left, pos = _end_stretch(update, begin, pos - 1)
+                        begin = pos
+                    keyed = tag == _OBJECT
+                else:
+                    update[begin : pos - 1].decode()
+                    pos = begin = _skip_binary(update, pos, tag)
+            if not outer:
+                update[begin:pos].decode()
+                return pos
+            left, keyed = outer.pop()
+    except UnicodeDecodeError as error:
+        raise InvalidUpdate(f"The text at byte {begin + error.start} is not UTF-8.") from None
+
+
+def _end_stretch(update: bytes, begin: int, pos: int) -> tuple[int, int]:
+    """Check the stretch that ends where a length of several bytes stands, and read that."""
+    update[begin:pos].decode()
+    return read_count(update, pos)
+
+
+def _skip_binary(update: bytes, pos: int, tag: int) -> int:
+    """Return the position behind what follows a tag of a kind that is neither text nor a container."""
+    if tag == _BYTES:
+        size, pos = read_count(update, pos)
+        return pos + size
+    if tag in _FIXED_BYTES:
+        return pos + _FIXED_BYTES[tag]
+    raise InvalidUpdate(f"The value at byte {pos - 1} is of kind {tag}, which does not exist.")
+
+
+def _skip_integer(update: bytes, pos: int) -> int:
+    """Return the position behind a signed integer of more than one byte: 6 bits in the first, 7 in each other."""
+    for end in range(pos + 1, pos + _VARINT_BYTES_MAX):
+        if update[end] < 128:
+            if end == pos + _VARINT_BYTES_MAX - 1 and update[end] > _INTEGER_TOP_MAX:
+                break
+            return end + 1
+    raise InvalidUpdate(f"The integer at byte {pos} is beyond JavaScript's safe integers.")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _check_number(digits: str) -> float:
+    """Refuse what serde_json, which yrs reads JSON with, does not take for a number."""
+    number = float(digits)
+    if number in {float("inf"), float("-inf")}:
+        raise ValueError("the number is out of range")
+    return number
+
+
+def _check_integer(digits: str) -> float:
+    if len(digits) < 21 and 2**63 <= int(digits) < 2**64:
+        raise ValueError("the number is out of range")
+    return _check_number(digits)
+
+
+_JSON_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_check_number, parse_int=_check_integer)
+_JSON_BRACKETS = re.compile(r'"(?:[^"\\]+|\\.)*+"?|([\[{])|[\]}]', re.DOTALL)
+_JSON_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def _check_json(text: str, at: int, depth_max: int) -> None:
+    """Raise InvalidUpdate unless both JSON.parse and serde_json take the text; its depth comes first."""
+    depth = 0
+    for token in _JSON_BRACKETS.finditer(text):
+        if token[1]:
+            depth += 1
+            if depth > depth_max:
+                raise InvalidUpdate(f"The JSON at byte {at} is nested more than {depth_max} levels deep.")
+        elif token[0] in {"]", "}"}:
+            depth -= 1
+    try:
+        value = _JSON_DECODER.decode(text)
+        if _JSON_SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode()  # raises for half a surrogate pair
+    except ValueError:
+        raise InvalidUpdate(f"The JSON at byte {at} cannot be read.") from None
+
+
+def _check_nesting(links: Links, type_depth_max: int) -> None:
+    """Raise InvalidUpdate for a child of something that has no children, and for types nested too deeply."""
+    depths: dict[int, int] = {}  # of the struct that begins at a byte
+    for chain in links.values():
+        for start in chain:
+            path: list[Link] = []
+            link: Link | None = start
+            while link is not None and link.at not in depths:
+                if is_misplaced(link, links):
+                    # yjs makes such an item a tombstone, yrs fails.
+                    raise InvalidUpdate(f"The struct at byte {link.at} is a child of one that is not a shared type.")
+                depths[link.at] = 0  # until known, and for good where items wait for one another
+                path.append(link)
+                link = _container(link, links)
+            depth = depths[link.at] if link else 0
+            for step in reversed(path):
+                depth += step.is_child
+                depths[step.at] = depth
+                if depth > type_depth_max:
+                    raise InvalidUpdate(
+                        f"The struct at byte {step.at} is inside more than {type_depth_max} shared types."
+                    )
+
+
+def _container(link: Link, links: Links) -> Link | None:
+    """Return the parent of a child or the neighbour that shares its parent, None if the update does not have it."""
+    client, target = (link.right, link.right_target) if link.client < 0 else (link.client, link.target)
+    chain = links.get(client)
+    if chain is None or target < chain[0].clock:
+        return None
+    found = chain[bisect_right(chain, target, key=_CLOCK) - 1]
+    return None if found.kind == SKIP else found

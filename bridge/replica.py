@@ -1,0 +1,164 @@
+"""A live Y.Doc copy of one board, kept up by its log: what items are read from, and what changes are made against.
+
+Setting a map key needs the item that it replaces, so a writer needs the board's state: from an empty Doc it would be a
+coin toss. Client ids (L15): one fresh id for as long as the copy is held without doubt; never stored, never shared.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import structlog
+from pycrdt import Doc, Map, MapEvent, TransactionEvent
+
+from boardlog.entry import Entry
+from boardlog.errors import BoardLogError, StorageUnavailable
+from boardlog.folding import Folder
+from boardlog.ids import BoardId
+from boardlog.log import Loaded
+from boardlog.merge import parse_state_vector
+
+log = structlog.get_logger()
+
+Record = dict[str, Any]
+
+CLIENT_ID_BITS = 24
+"""Where two set the same key at once, Yjs keeps the higher client id's value, and browsers have 32 bits. With fewer,
+ours yields to a person's edit, and `intents.py` then puts what the agent meant on top of it."""
+
+RECORDS = "tldraw"
+"""The document's map of records, as the canvas binds it."""
+
+
+class Replica:
+    """One board's copy. Also the reader (follow.Reader) of its log."""
+
+    def __init__(self, board: BoardId, folder: Folder, random_bits: Callable[[int], int]) -> None:
+        """Make a copy; it is usable once `ready` is set."""
+        self.board = board
+        self.ready = asyncio.Event()
+        self.error: BoardLogError | None = None
+        """Why this copy cannot be used any more: it has to be dropped, and made anew."""
+        self.records: dict[str, Any] = {}
+        """Every record, as plain values; hostile ones too."""
+        self.size_bytes = 0
+        """About what it holds: the bytes of its encoded parts."""
+        self.on_entries: Callable[[], None] = lambda: None
+        """Called after entries were applied."""
+        self.on_failed: Callable[[], None] = lambda: None
+        """Called when `error` is set."""
+        self._folder = folder
+        self._random_bits = random_bits
+        self._doc: Doc[Any] | None = None
+        self._waiting: list[bytes] = []
+        self._building: asyncio.Task[None] | None = None
+
+    # What the log does (follow.Reader)
+
+    def loaded(self, loaded: Loaded) -> None:
+        """Make the copy; a second load is a loss, after which the old client id could diverge for good (L15)."""
+        if self._building is not None:
+            self.failed(StorageUnavailable("The board's log was read anew: try again."))
+            return
+        self._building = asyncio.create_task(self._build(loaded.snapshot.state, loaded.updates))
+
+    def entries(self, entries: Sequence[Entry]) -> None:
+        """Apply what the log brought."""
+        updates = [update for entry in entries for update in entry.updates]
+        self.size_bytes += sum(map(len, updates))
+        if self._doc is None:
+            self._waiting += updates
+            return
+        for update in updates:
+            self._apply(self._doc, update)
+        self.on_entries()
+
+    def failed(self, error: BoardLogError) -> None:
+        """Note that the board is gone or unreadable, or that this copy cannot be trusted any more."""
+        self.error = error
+        self.ready.set()
+        self.on_failed()
+
+    # What the bridge does
+
+    def change(self, changes: Mapping[str, Record | None]) -> bytes:
+        """Set records, delete those that are None; return the update that says so.
+
+        The copy has the change from now on: if its append is given up, the copy must be dropped (L15).
+        """
+        doc = self._ready_doc()
+        records = doc.get(RECORDS, type=Map)
+        said: list[bytes] = []
+        subscription = doc.observe(lambda event: said.append(_update_of(event)))
+        try:
+            with doc.transaction():
+                for key, record in changes.items():
+                    if record is not None:
+                        records[key] = record
+                    elif key in records:
+                        del records[key]
+        finally:
+            doc.unobserve(subscription)
+        self.size_bytes += sum(map(len, said))
+        return said[0] if said else b""
+
+    def stop(self) -> None:
+        """Stop building; harmless if repeated."""
+        if self._building is not None:
+            self._building.cancel()
+
+    async def _build(self, base: bytes, updates: Sequence[bytes]) -> None:
+        """Fold in another process, then read the result: updates that came out of order would get stuck in a Doc."""
+        try:
+            folded = await self._folder.fold(base, updates)
+        except BoardLogError as error:
+            self.failed(error)
+            return
+        doc: Doc[Any] = Doc(client_id=self._fresh_client_id(folded.state_vector))
+        records = doc.get(RECORDS, type=Map)
+        self._apply(doc, folded.state)
+        self.records = {key: _plain(value) for key, value in records.to_py().items()} if len(records) else {}
+        records.observe(self._observed)
+        for update in self._waiting:
+            self._apply(doc, update)
+        self._waiting.clear()
+        self.size_bytes += len(folded.state)
+        self._doc = doc
+        self.ready.set()
+
+    def _fresh_client_id(self, state_vector: bytes) -> int:
+        used = parse_state_vector(state_vector)
+        while (client := self._random_bits(CLIENT_ID_BITS)) in used or client == 0:
+            pass
+        return client
+
+    def _apply(self, doc: "Doc[Any]", update: bytes) -> None:
+        try:
+            doc.apply_update(update)
+        except (ValueError, RuntimeError) as error:
+            # What the worker will quarantine: it must not cost the bridge this board (G6).
+            log.warning("update_not_applied", board=self.board, size_bytes=len(update), reason=str(error))
+
+    def _observed(self, event: MapEvent) -> None:
+        """Keep the plain copy of the records up to date with what a transaction changed."""
+        for key, change in event.keys.items():  # type: ignore[attr-defined]  # the stubs lack it
+            if change["action"] == "delete":
+                self.records.pop(key, None)
+            else:
+                self.records[key] = _plain(change["newValue"])
+
+    def _ready_doc(self) -> "Doc[Any]":
+        if self._doc is None:
+            raise RuntimeError("a replica was used before it was ready")
+        return self._doc
+
+
+def _update_of(event: TransactionEvent) -> bytes:
+    update: bytes = event.update
+    return update
+
+
+def _plain(value: Any) -> Any:
+    """Return a record as plain values: somebody may have stored a shared type where the canvas stores plain records."""
+    to_py = getattr(value, "to_py", None)
+    return value if to_py is None else to_py()

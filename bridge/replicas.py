@@ -1,0 +1,123 @@
+"""The boards whose copies this bridge holds: opened on first use, kept while used, the least recently used dropped."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+
+import structlog
+
+from boardlog.errors import StorageUnavailable
+from boardlog.folding import Folder
+from boardlog.follow import Follow
+from boardlog.ids import BoardId
+from boardlog.keys import Keys
+from boardlog.log import BoardLog
+from boardlog.tail import Tail
+from bridge.intents import Intents
+from bridge.replica import Replica
+
+log = structlog.get_logger()
+
+REPLICAS_MAX = 500
+REPLICAS_BYTES_MAX = 256 * 1024 * 1024
+CATCH_UP_SECONDS_MAX = 10.0
+"""A request whose board cannot be brought up to date in this time is answered with 503."""
+
+
+class Held:
+    """A board's copy with its link to the log, and the lock under which it is changed."""
+
+    def __init__(self, replica: Replica, follow: Follow) -> None:
+        """Hold a copy; `users` counts the requests that use it."""
+        self.replica = replica
+        self.follow = follow
+        self.lock = asyncio.Lock()
+        self.intents = Intents()
+        self.users = 0
+
+
+class Replicas:
+    """All copies of this process, bounded in number and bytes."""
+
+    def __init__(
+        self, board_log: BoardLog, tail: Tail, keys: Keys, folder: Folder, random_bits: Callable[[int], int]
+    ) -> None:
+        """Hold copies of boards read through `board_log` and followed through `tail`."""
+        self._log = board_log
+        self._tail = tail
+        self._keys = keys
+        self._folder = folder
+        self._random_bits = random_bits
+        self._held: OrderedDict[BoardId, Held] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Return how many copies are held."""
+        return len(self._held)
+
+    def follows(self) -> Iterator[Follow]:
+        """Iterate over the links to audit."""
+        return (held.follow for held in self._held.values())
+
+    @asynccontextmanager
+    async def use(self, board: BoardId) -> AsyncIterator[Held]:
+        """Yield the board's copy with everything in it that the log held at the time of the call.
+
+        Raises BoardNotFound, StorageUnavailable. Cancel-safe.
+        """
+        held = self._held.get(board) or self._open(board)
+        self._held.move_to_end(board)
+        held.users += 1
+        try:
+            await self._bring_up_to_date(held)
+            yield held
+        finally:
+            held.users -= 1
+            self._evict()
+
+    def drop(self, board: BoardId) -> None:
+        """Forget a copy: its client id is never used again (L15). Harmless if there is none."""
+        held = self._held.pop(board, None)
+        if held is not None:
+            held.follow.stop()
+            held.replica.stop()
+
+    def _forget(self, held: Held) -> None:
+        """A copy that cannot be used any more goes at once: the next request makes it anew."""
+        if self._held.get(held.replica.board) is held:
+            self.drop(held.replica.board)
+
+    def close(self) -> None:
+        """Forget all copies."""
+        for board in list(self._held):
+            self.drop(board)
+
+    def _open(self, board: BoardId) -> Held:
+        replica = Replica(board, self._folder, self._random_bits)
+        replica.on_failed = lambda: self._forget(held)
+        held = Held(replica, Follow(board, self._log, self._tail, self._keys, replica))
+        self._held[board] = held
+        held.follow.start()
+        return held
+
+    async def _bring_up_to_date(self, held: Held) -> None:
+        replica = held.replica
+        try:
+            async with asyncio.timeout(CATCH_UP_SECONDS_MAX):
+                if replica.ready.is_set():
+                    await held.follow.catch_up()
+                await replica.ready.wait()
+        except TimeoutError as error:
+            raise StorageUnavailable("The board's log does not answer just now: try again.") from error
+        if replica.error is not None:
+            raise replica.error
+
+    def _evict(self) -> None:
+        """Drop the least recently used copies that nobody uses, down to the bounds."""
+        size_bytes = sum(held.replica.size_bytes for held in self._held.values())
+        for board, held in list(self._held.items()):
+            if len(self._held) <= REPLICAS_MAX and size_bytes <= REPLICAS_BYTES_MAX:
+                return
+            if held.users == 0:
+                size_bytes -= held.replica.size_bytes
+                self.drop(board)

@@ -1,0 +1,126 @@
+"""Composition root: makes the parts, joins them, runs them until told to stop."""
+
+import asyncio
+import secrets
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+
+import aiohttp
+import structlog
+from aiohttp import web
+
+from boardlog import database
+from boardlog import redis as redis_module
+from boardlog.access import Access
+from boardlog.appender import Appender
+from boardlog.audit import audit_forever
+from boardlog.due import RedisDue
+from boardlog.folding import Folder
+from boardlog.health import health_routes
+from boardlog.keys import Keys
+from boardlog.log import BoardLog
+from boardlog.redis import Scripts
+from boardlog.snapshots import PostgresSnapshots
+from boardlog.stream import RedisStreams
+from boardlog.tail import Tail
+from relay.connection import Connection
+from relay.drain import drain
+from relay.endpoints import Doors
+from relay.forward import BridgeForward
+from relay.hub import Hub
+from relay.publisher import Publisher
+from relay.settings import RelaySettings
+
+log = structlog.get_logger()
+
+KEEP_ALIVE_CHECK_SECONDS = 5.0
+BACKLOG = 1024
+"""Connections that may wait to be accepted: all of a dead node's clients come at once."""
+SHUTDOWN_SECONDS_MAX = 1.0
+"""What the HTTP server may take once every socket has been closed: the node must be gone inside 9 s (G10)."""
+
+
+async def serve(settings: RelaySettings) -> None:
+    """Run a node until SIGTERM or SIGINT, then drain it and return. Raises OSError if the port is taken."""
+    listener = socket.create_server((settings.host, settings.port), backlog=BACKLOG)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with _running(settings, listener) as (doors, appender):
+        await stop.wait()
+        await drain(doors, appender, settings.drain_seconds)
+    log.info("stopped")
+
+
+@asynccontextmanager
+async def _running(settings: RelaySettings, listener: socket.socket) -> AsyncIterator[tuple[Doors, Appender]]:
+    redis = redis_module.connect(settings.redis_url)
+    pool = await database.connect(settings.database_url)
+    keys = Keys(settings.redis_key_prefix)
+    scripts = Scripts(redis)
+    streams = RedisStreams(redis, scripts, keys)
+    snapshots = PostgresSnapshots(pool)
+    board_log = BoardLog(streams, snapshots)
+    appender = Appender(board_log)
+    tail = Tail(redis)
+    publisher = Publisher(streams)
+    folder = Folder(processes_max=1)
+    hub = Hub(secrets.token_hex(8), board_log, tail, keys, RedisDue(redis, scripts, keys), folder, publisher)
+    doors = Doors(settings, Access(pool, redis, keys), hub, appender, snapshots)
+    checks = {"redis": partial(redis_module.check, redis), "database": partial(database.check, pool)}
+    try:
+        # If one of these ends, the node cannot keep its promises: the group ends the process with it.
+        async with asyncio.TaskGroup() as tasks, aiohttp.ClientSession(auto_decompress=False) as client:
+            background = [
+                tasks.create_task(work)
+                for work in (
+                    appender.run(),
+                    tail.run(),
+                    publisher.run(),
+                    audit_forever(hub.follows, streams),
+                    _keep_alive_forever(lambda: list(doors.connections)),
+                )
+            ]
+            runner = web.AppRunner(
+                _routes(settings, doors, checks, client), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS_MAX
+            )
+            await runner.setup()
+            try:
+                await web.SockSite(runner, listener).start()
+                log.info("listening", port=settings.port)
+                yield doors, appender
+            finally:
+                await runner.cleanup()
+                await hub.close()
+                for task in background:
+                    task.cancel()
+    finally:
+        await folder.close()
+        await redis.aclose()
+        pool.terminate()
+
+
+def _routes(
+    settings: RelaySettings,
+    doors: Doors,
+    checks: Mapping[str, Callable[[], Awaitable[None]]],
+    client: aiohttp.ClientSession,
+) -> web.Application:
+    app = web.Application()
+    app.add_routes(health_routes(checks, doors.describe))
+    app.router.add_get("/ws/{board}", doors.websocket)
+    if settings.bridge_url:
+        app.router.add_route("*", "/v1/{path:.*}", BridgeForward(settings.bridge_url, client).handle)
+    # The phase document's clients connect to `/{board}`: the same thing.
+    app.router.add_get("/{board}", doors.websocket)
+    return app
+
+
+async def _keep_alive_forever(connections: Callable[[], list[Connection]]) -> None:
+    while True:
+        await asyncio.sleep(KEEP_ALIVE_CHECK_SECONDS)
+        for connection in connections():
+            connection.keep_alive()

@@ -1,0 +1,188 @@
+"""One socket: reads frames into its session, writes its outbox once a turn of the loop.
+
+Frames are built once for all members and written straight to the transport, joined: a write costs a system call, the
+bytes in it next to nothing.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+
+import structlog
+from aiohttp import WSMsgType, web
+
+from boardlog.appender import Appender
+from boardlog.errors import BoardLogError
+from boardlog.grant import Grant
+from boardlog.stream import Appended
+from relay import protocol
+from relay.awareness import EMPTY
+from relay.room import Room, close_for
+from relay.session import CloseCode, SendState, Session
+
+log = structlog.get_logger()
+
+UNLOGGED_BYTES_MAX = 4 * 1024 * 1024
+"""A client whose updates of this size wait for the log is not read until they are in it."""
+CLOSE_SECONDS_MAX = 5.0
+"""A client that does not take its close frame in this time is cut off."""
+STATE_SECONDS_MAX = 60.0
+"""A client that has not taken a board's state in this time is too slow (G7)."""
+OUTBOX_POLL_SECONDS = 0.05
+QUIET_SECONDS_MAX = 20.0
+"""A client that was sent nothing for this long gets a frame: stock ones drop a silent socket at 30 s (L16)."""
+
+_ALIVE = protocol.awareness(EMPTY)
+
+
+class Connection:
+    """A client that has joined a room: its member, and the source of its updates."""
+
+    def __init__(
+        self,
+        socket: web.WebSocketResponse,
+        transport: asyncio.Transport,
+        session: Session,
+        appender: Appender,
+        outbox_bytes_max: int,
+    ) -> None:
+        """Serve `socket`, whose bytes go through `transport`."""
+        self.grant: Grant = session.grant
+        self.room: Room | None = None
+        self._socket = socket
+        self._transport = transport
+        self._session = session
+        self._appender = appender
+        self._outbox: list[bytes] = []
+        self._outbox_bytes_max = outbox_bytes_max
+        self._state_bytes = 0
+        self._unlogged: deque[int] = deque()
+        self._unlogged_bytes = 0
+        self._may_read = asyncio.Event()
+        self._may_read.set()
+        self._loop = asyncio.get_running_loop()
+        self._sent_at = self._loop.time()
+        self._closing: asyncio.Task[None] | None = None
+
+    # What the room does (room.Member)
+
+    def send(self, frame: bytes) -> None:
+        """Queue a frame; whatever this turn of the loop brings is written at once, at its end."""
+        if self._closing is not None:
+            return
+        if not self._outbox:
+            self._loop.call_soon(self._flush)
+        self._outbox.append(frame)
+
+    def send_state(self, frames: Sequence[bytes]) -> None:
+        """Queue a board's state. What waits may exceed the outbox's bound by its size, until it has been taken."""
+        for frame in frames:
+            self._state_bytes += len(frame)
+            self.send(frame)
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """Close soon, after what is queued. Synchronous; only the first call counts."""
+        if self._closing is None:
+            self._flush()
+            self._closing = self._loop.create_task(self._close(code, reason))
+
+    def keep_alive(self) -> None:
+        """Send a quiet client an empty awareness frame, so that it does not take its server for dead (L16)."""
+        if self._loop.time() - self._sent_at > QUIET_SECONDS_MAX:
+            self.send(_ALIVE)
+
+    def append(self, update: bytes) -> None:
+        """Log an update of this client's. Too much on its way stops the reading, never the appending (G5)."""
+        if self.room is None:
+            return
+        self._unlogged.append(len(update))
+        self._unlogged_bytes += len(update)
+        if self._unlogged_bytes > UNLOGGED_BYTES_MAX:
+            self._may_read.clear()
+        self._appender.append(self.room.board, update, self)
+
+    # What the appender says (appender.Source)
+
+    def logged(self, updates: int, appended: Appended) -> None:
+        """See appender.Source."""
+        for _ in range(updates):
+            self._unlogged_bytes -= self._unlogged.popleft()
+        if self._unlogged_bytes <= UNLOGGED_BYTES_MAX:
+            self._may_read.set()
+        if self.room is not None:
+            self.room.logged(self, appended.cursor)
+
+    def append_failed(self, error: BoardLogError) -> None:
+        """See appender.Source: nothing after it may be appended, so the socket ends here (L10)."""
+        self._may_read.set()
+        self.close(*close_for(error))
+
+    # The shell
+
+    async def serve(self, room: Room) -> None:
+        """Join the room and read until the socket ends. What was read is appended whatever happens to it."""
+        self.room = room
+        room.attach(self)
+        try:
+            async for message in self._socket:
+                if self._closing is not None or message.type is WSMsgType.ERROR:
+                    break  # an error has closed the socket already, with a code of its own
+                if message.type is not WSMsgType.BINARY:
+                    self.close(CloseCode.MALFORMED, "This server speaks binary frames only.")
+                    break
+                await self._receive(room, message.data)
+        finally:
+            self.room = None
+            room.detach(self)
+            if self._closing is not None:
+                await self._closing
+
+    async def _receive(self, room: Room, frame: bytes) -> None:
+        """Carry out one frame; then wait, if this client has more on its way than may be."""
+        command = self._session.receive(frame)
+        if command is None:
+            return
+        if isinstance(command, SendState):
+            await self._state_taken()
+        await self._appender.capacity()
+        room.receive(self, command)
+        await self._may_read.wait()
+
+    async def _state_taken(self) -> None:
+        """Wait until an earlier answer has been taken: asking again and again must not pile up whole boards (G7)."""
+        try:
+            async with asyncio.timeout(STATE_SECONDS_MAX):
+                while self._state_bytes and not self._transport.is_closing():
+                    await asyncio.sleep(OUTBOX_POLL_SECONDS)
+                    self._measure()
+        except TimeoutError:
+            self.close(CloseCode.TOO_SLOW, "The board's state was not taken in time.")
+
+    def _flush(self) -> None:
+        if self._outbox and not self._transport.is_closing():
+            self._transport.write(b"".join(self._outbox))
+            self._sent_at = self._loop.time()
+        self._outbox.clear()
+        self._measure()
+
+    def _measure(self) -> None:
+        """Close a client for which too much waits; writing never blocks, so this is where it shows (G7)."""
+        waiting_bytes = self._transport.get_write_buffer_size()
+        if waiting_bytes <= self._outbox_bytes_max:
+            self._state_bytes = 0
+        elif waiting_bytes > self._outbox_bytes_max + self._state_bytes:
+            self.close(CloseCode.TOO_SLOW, "This client takes its messages too slowly.")
+
+    async def _close(self, code: CloseCode, reason: str) -> None:
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS_MAX):
+                await self._socket.close(code=code, message=fit_reason(reason))
+        except TimeoutError:
+            log.info("close_not_taken", code=int(code))
+        finally:
+            self._transport.abort()
+
+
+def fit_reason(reason: str) -> bytes:
+    """Cut a close reason to the 123 bytes that a close frame holds (RFC 6455 section 5.5)."""
+    return reason.encode()[:123].decode(errors="ignore").encode()

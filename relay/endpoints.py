@@ -1,0 +1,171 @@
+"""The relay's doors: the WebSocket upgrade, and who may pass."""
+
+import asyncio
+from collections import OrderedDict
+
+import structlog
+from aiohttp import web
+from prometheus_client import Counter, Gauge
+
+from boardlog.access import Access, hash_key, key_from
+from boardlog.appender import Appender
+from boardlog.errors import BoardLogError, BoardNotFound, InvalidBoardId
+from boardlog.grant import Forbidden, Grant, Unauthenticated
+from boardlog.ids import BoardId, parse_board_id
+from boardlog.snapshots import Snapshots
+from boardlog.telemetry import METRICS
+from relay.connection import Connection, fit_reason
+from relay.hub import Hub
+from relay.room import Room, close_for
+from relay.session import CloseCode, Session
+from relay.settings import RelaySettings
+
+log = structlog.get_logger()
+
+HEARTBEAT_SECONDS = 30.0
+CLOSE_TIMEOUT_SECONDS = 4.0
+REFUSED_HOLD_SECONDS = 5.0
+"""Who comes back at once after a refusal is held this long: old clients know no final code and retry every 100 ms."""
+REFUSED_HELD_MAX = 1000
+"""Refused sockets held at a time; the others are closed at once."""
+REFUSALS_REMEMBERED_MAX = 10_000
+
+CONNECTIONS = Gauge("relay_connections", "Open WebSockets", registry=METRICS)
+REFUSED = Counter("relay_refused_total", "WebSockets refused, by close code", ["code"], registry=METRICS)
+
+
+class Doors:
+    """Accepts WebSockets, verifies their keys and serves them."""
+
+    def __init__(
+        self, settings: RelaySettings, access: Access, hub: Hub, appender: Appender, snapshots: Snapshots
+    ) -> None:
+        """Let clients into the rooms of `hub`."""
+        self.connections: dict[Connection, None] = {}
+        self.draining = False
+        self._settings = settings
+        self._access = access
+        self._hub = hub
+        self._appender = appender
+        self._snapshots = snapshots
+        self._refusals: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._held = 0
+
+    def describe(self) -> dict[str, object]:
+        """Return what /health says beside its status."""
+        return {"node": self._settings.name, "rooms": len(self._hub), "connections": len(self.connections)}
+
+    async def websocket(self, request: web.Request) -> web.StreamResponse:
+        """Serve `/ws/{board}` and `/{board}`.
+
+        Every refusal is a close code: browsers cannot see the HTTP status of a refused upgrade.
+        """
+        socket = web.WebSocketResponse(
+            heartbeat=HEARTBEAT_SECONDS,
+            max_msg_size=self._settings.board_bytes_max,
+            compress=False,
+            timeout=CLOSE_TIMEOUT_SECONDS,
+        )
+        if not socket.can_prepare(request):
+            raise web.HTTPUpgradeRequired(text="Connect with a WebSocket client, for example y-websocket.\n")
+        await socket.prepare(request)
+        try:
+            grant, room = await self._enter(request)
+        except BoardLogError as error:
+            await self._refuse(request, socket, *_refusal(error))
+            return socket
+        try:
+            await self._serve(request, socket, grant, room)
+        finally:
+            self._hub.leave(room)
+        return socket
+
+    async def _enter(self, request: web.Request) -> tuple[Grant, Room]:
+        """Return the grant and the room, joined; raises whatever stands in the way."""
+        if self.draining:
+            raise _Draining("This node is shutting down: another one takes over.")
+        if len(self.connections) >= self._settings.connections_max:
+            raise _Full("This node is full: try again.")
+        board = parse_board_id(request.match_info["board"])
+        grant = await self._access.grant(key_of(request), board)
+        return grant, await self._join(grant, board)
+
+    async def _join(self, grant: Grant, board: BoardId) -> Room:
+        try:
+            return await self._hub.join(board)
+        except BoardNotFound:
+            if not grant.can_create:
+                raise
+        await self._snapshots.create(board)
+        return await self._hub.join(board)
+
+    async def _serve(self, request: web.Request, socket: web.WebSocketResponse, grant: Grant, room: Room) -> None:
+        if request.transport is None or self.draining:
+            await socket.close(code=CloseCode.GOING_AWAY)
+            return
+        connection = Connection(
+            socket, request.transport, Session(grant), self._appender, self._settings.outbox_bytes_max
+        )
+        self.connections[connection] = None
+        CONNECTIONS.set(len(self.connections))
+        try:
+            await connection.serve(room)
+        finally:
+            del self.connections[connection]
+            CONNECTIONS.set(len(self.connections))
+
+    async def _refuse(self, request: web.Request, socket: web.WebSocketResponse, code: CloseCode, reason: str) -> None:
+        """Close with a code. One that was refused moments ago is held first, so that it cannot hammer the node."""
+        REFUSED.labels(int(code)).inc()
+        log.info("refused", code=int(code), board=request.match_info["board"][:64], reason=reason)
+        if self._refused_lately(request) and self._held < REFUSED_HELD_MAX:
+            self._held += 1
+            try:
+                async with asyncio.timeout(REFUSED_HOLD_SECONDS):
+                    async for _ in socket:
+                        pass  # whatever it sends is nobody's
+            except TimeoutError:
+                pass
+            finally:
+                self._held -= 1
+        await socket.close(code=code, message=fit_reason(reason))
+
+    def _refused_lately(self, request: web.Request) -> bool:
+        """Note a refusal; say whether the same peer met one on this board within the hold time."""
+        now = asyncio.get_running_loop().time()
+        # Behind a load balancer every peer has its address: the key tells them apart, as far as they have one.
+        who = (hash_key(key_of(request) or request.remote or ""), request.match_info["board"][:64])
+        earlier = self._refusals.pop(who, float("-inf"))
+        self._refusals[who] = now
+        if len(self._refusals) > REFUSALS_REMEMBERED_MAX:
+            self._refusals.popitem(last=False)
+        return now - earlier < REFUSED_HOLD_SECONDS * 2
+
+
+class _Draining(BoardLogError):
+    """The node is leaving."""
+
+
+class _Full(BoardLogError):
+    """The node has as many connections as it takes."""
+
+
+def key_of(request: web.Request) -> str | None:
+    """Return the API key of a request: `?apiKey=`, which is all that a browser can set, or in a header."""
+    return request.query.get("apiKey") or key_from(request.headers)
+
+
+def _refusal(error: BoardLogError) -> tuple[CloseCode, str]:
+    match error:
+        case Unauthenticated():
+            return CloseCode.UNAUTHENTICATED, str(error)
+        case Forbidden():
+            return CloseCode.FORBIDDEN, str(error)
+        case InvalidBoardId():
+            return CloseCode.NO_SUCH_BOARD, str(error)
+        case _Draining():
+            return CloseCode.GOING_AWAY, str(error)
+        case _Full():
+            return CloseCode.TRY_AGAIN, str(error)
+        case _:
+            return close_for(error)

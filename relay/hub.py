@@ -1,0 +1,183 @@
+"""Board -> room: opens a room for the first joiner, keeps it while it has members and a little longer, closes it."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+
+import structlog
+
+from boardlog.due import Due
+from boardlog.errors import BoardLogError, StorageUnavailable
+from boardlog.folding import Folder
+from boardlog.follow import Follow
+from boardlog.ids import BoardId
+from boardlog.keys import Keys
+from boardlog.log import BoardLog
+from boardlog.tail import Tail
+from relay.presence import Timer
+from relay.publisher import Publisher
+from relay.room import Room
+
+log = structlog.get_logger()
+
+LINGER_SECONDS = 3.0
+"""An empty room stays this long: a page that is reloaded finds it open."""
+
+
+class _Open:
+    """A room with its link to the log, and the joiners that wait for it."""
+
+    def __init__(self, room: Room, follow: Follow) -> None:
+        self.room = room
+        self.follow = follow
+        self.ready = asyncio.Event()
+        self.joining = 0
+        self.folding: asyncio.Task[None] | None = None
+        self.linger: Timer | None = None
+
+
+class Hub:
+    """All rooms of this node."""
+
+    def __init__(
+        self,
+        node: str,
+        board_log: BoardLog,
+        tail: Tail,
+        keys: Keys,
+        due: Due,
+        folder: Folder,
+        publisher: Publisher,
+    ) -> None:
+        """Open rooms whose logs are read through `board_log` and followed through `tail`. `node`: see Presence."""
+        self._node = node
+        self._log = board_log
+        self._tail = tail
+        self._keys = keys
+        self._due = due
+        self._folder = folder
+        self._publisher = publisher
+        self._rooms: dict[BoardId, _Open] = {}
+        self._background: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        """Return how many rooms are open."""
+        return len(self._rooms)
+
+    def follows(self) -> Iterator[Follow]:
+        """Iterate over the links to audit."""
+        return (opened.follow for opened in self._rooms.values())
+
+    async def join(self, board: BoardId) -> Room:
+        """Return the board's room, loaded; concurrent joins share one load, which outlives the joiner that began it.
+
+        Raises BoardNotFound, StorageUnavailable. Cancel-safe. Who gets a room must `leave` it.
+        """
+        opened = self._rooms.get(board) or self._open(board)
+        if opened.linger is not None:
+            opened.linger.cancel()
+            opened.linger = None
+        opened.joining += 1
+        try:
+            await opened.ready.wait()
+        except BaseException:
+            self.leave(opened.room)
+            raise
+        if opened.room.error is not None:
+            raise opened.room.error
+        return opened.room
+
+    def leave(self, room: Room) -> None:
+        """Undo one `join`; the last one to leave lets the room linger, then close. Synchronous."""
+        opened = self._rooms.get(room.board)
+        if opened is None or opened.room is not room:
+            return
+        opened.joining -= 1
+        if opened.joining == 0:
+            wait = 0.0 if room.error is not None else LINGER_SECONDS
+            opened.linger = asyncio.get_running_loop().call_later(wait, self._close, opened)
+
+    async def close(self) -> None:
+        """Close all rooms at once and wait for what that starts."""
+        for opened in list(self._rooms.values()):
+            self._close(opened)
+        if self._background:
+            await asyncio.wait(self._background)
+
+    def _open(self, board: BoardId) -> _Open:
+        room = Room(board, self._node, _RoomShell(board, self._publisher))
+        opened = _Open(room, Follow(board, self._log, self._tail, self._keys, room))
+        self._rooms[board] = opened
+        room.on_change = lambda: self._changed(opened)
+        opened.follow.start()
+        self._tail.listen(self._keys.presence(board), room.presence)
+        return opened
+
+    def _changed(self, opened: _Open) -> None:
+        """After a load, a failure or much news: fold a long state in another process, let joiners in."""
+        room = opened.room
+        if room.error is not None:
+            # Gone from the hub at once: the next joiner tries anew.
+            self._close(opened)
+            opened.ready.set()
+        elif room.state is not None and room.state.is_long:
+            if opened.folding is None:
+                opened.folding = self._start(self._fold(opened))
+        else:
+            opened.ready.set()
+
+    async def _fold(self, opened: _Open) -> None:
+        """Fold what the log brought into the base; joiners of a fresh room wait for it, members notice nothing."""
+        state = opened.room.state
+        try:
+            while state is not None and state.is_long and self._rooms.get(opened.room.board) is opened:
+                base, updates = state.parts()
+                folded = await self._folder.fold(base, updates)
+                state.folded(folded.state, len(updates))
+                state = opened.room.state
+        except BoardLogError as error:
+            log.warning("fold_failed", board=opened.room.board, reason=str(error))  # the state is right without it
+        finally:
+            opened.folding = None
+            opened.ready.set()
+
+    def _close(self, opened: _Open) -> None:
+        room = opened.room
+        if self._rooms.get(room.board) is not opened:
+            return
+        del self._rooms[room.board]
+        opened.follow.stop()
+        self._tail.leave(self._keys.presence(room.board), room.presence)
+        room.close()
+        if room.state is not None and room.state.has_news:
+            self._start(self._hasten(room.board))
+
+    async def _hasten(self, board: BoardId) -> None:
+        """The last client has left: compact soon. Only a hint: the mark of each append is there already (L9)."""
+        try:
+            await self._due.mark([board], 0)
+        except StorageUnavailable as error:
+            log.warning("hasten_failed", board=board, reason=str(error))
+
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
+
+
+class _RoomShell:
+    """The world as a room sees it (presence.Shell)."""
+
+    def __init__(self, board: BoardId, publisher: Publisher) -> None:
+        self._board = board
+        self._publisher = publisher
+        self._loop = asyncio.get_running_loop()
+
+    def publish(self, message: bytes) -> None:
+        self._publisher.publish(self._board, message)
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        return self._loop.call_later(seconds, callback)
+
+    def now(self) -> float:
+        return self._loop.time()

@@ -1,0 +1,165 @@
+"""One board's presence on this node: its members' states out to the other nodes, everyone's states to its members.
+
+Never logged. One channel a board; a member gets at most one frame a tick, with whatever changed since the last.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgpack
+import structlog
+
+from relay import protocol
+from relay.awareness import EMPTY, AwarenessStates, State, decode, encode
+from relay.protocol import MalformedFrame
+
+log = structlog.get_logger()
+
+TICK_SECONDS = 0.05
+EXPIRY_CHECK_SECONDS = 15.0
+ENVELOPE_BYTES_MAX = 8 * 1024 * 1024
+
+_STATES, _QUERY = 0, 1
+
+
+class Audience(Protocol):
+    """A member of the room, as far as presence is concerned."""
+
+    def send(self, frame: bytes) -> None:
+        """Queue a frame."""
+
+
+class Timer(Protocol):
+    """What `loop.call_later` returns."""
+
+    def cancel(self) -> None:
+        """Do not call."""
+
+
+class Shell(Protocol):
+    """What presence needs of the world around it."""
+
+    def publish(self, message: bytes) -> None:
+        """Send a message to all nodes that serve this board, this one included; it may be lost."""
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        """Call back once."""
+
+    def now(self) -> float:
+        """Return seconds on a steady clock."""
+
+
+class Presence:
+    """Merged states of one board, and what is still to be told of them. Also the listener of the board's channel."""
+
+    def __init__(self, node: str, members: dict[Any, None], shell: Shell) -> None:
+        """Serve `members`, a live view of the room's. `node` is this process' own: names may be shared."""
+        self._node = node
+        self._members = members
+        self._shell = shell
+        self._states = AwarenessStates()
+        self._changed: dict[int, None] = {}
+        self._to_publish: dict[int, None] = {}
+        self._told_at = float("-inf")
+        self._tick: Timer | None = None
+        self._expiry: Timer = shell.call_later(EXPIRY_CHECK_SECONDS, self._expire)
+
+    def close(self) -> None:
+        """Stop all timers."""
+        self._expiry.cancel()
+        if self._tick is not None:
+            self._tick.cancel()
+
+    def joined(self, member: Audience) -> None:
+        """Show a new member who is there."""
+        self.tell_all(member, even_nobody=False)
+
+    def tell_all(self, member: Audience, *, even_nobody: bool = True) -> None:
+        """Answer a member's query."""
+        present = self._states.present()
+        if present or even_nobody:
+            member.send(protocol.awareness(encode(present)))
+
+    def said(self, member: Audience, states: list[State], *, introduces: bool) -> None:
+        """Take what a member says. It hears its own words too: a lone client must not think its server dead (L16)."""
+        merged = self._states.merge(states, member, self._shell.now(), introduces=introduces)
+        self._note(merged.changed, publish=True)
+        if merged.absences:
+            member.send(protocol.awareness(encode(merged.absences)))
+        elif not merged.changed:
+            member.send(_ALIVE)
+
+    def left(self, member: Audience) -> None:
+        """Tell everyone that a member's clients are gone."""
+        self._note(self._states.leave(member, self._shell.now()), publish=True)
+        if not self._members:
+            self._tell()  # the room may close before the next tick
+
+    def subscribed(self) -> None:
+        """See tail.Listener: ask the other nodes for theirs, and tell ours, which they may have missed."""
+        self._shell.publish(_pack(self._node, _QUERY, b""))
+        self._note(self._states.clients(), publish=True)
+
+    def received(self, message: bytes) -> None:
+        """See tail.Listener: merge what another node says of its members, or answer its question."""
+        try:
+            node, kind, body = _unpack(message)
+            if node == self._node:
+                return
+            if kind == _QUERY:
+                self._note(self._states.clients(), publish=True)
+            else:
+                # A node speaks only of clients that it answers for, so whatever it says introduces them.
+                merged = self._states.merge(decode(body), node, self._shell.now(), introduces=True)
+                self._note(merged.changed, publish=False)
+        except MalformedFrame as error:
+            log.warning("presence_unreadable", reason=str(error))
+
+    def _note(self, clients: list[int], *, publish: bool) -> None:
+        """Remember what to tell, and when: at once, or at the end of the tick that runs."""
+        if not clients:
+            return
+        self._changed.update(dict.fromkeys(clients))
+        if publish:
+            self._to_publish.update(dict.fromkeys(clients))
+        if self._tick is None:
+            wait = self._told_at + TICK_SECONDS - self._shell.now()
+            self._tick = self._shell.call_later(max(0.0, wait), self._tell)
+
+    def _tell(self) -> None:
+        if self._tick is not None:
+            self._tick.cancel()
+            self._tick = None
+        self._told_at = self._shell.now()
+        changed, self._changed = self._changed, {}
+        to_publish, self._to_publish = self._to_publish, {}
+        owned = self._states.owned_by(to_publish, lambda owner: not isinstance(owner, str))
+        if owned:
+            self._shell.publish(_pack(self._node, _STATES, encode(owned)))
+        states = self._states.states(changed)
+        if states and self._members:
+            frame = protocol.awareness(encode(states))
+            for member in self._members:
+                member.send(frame)
+
+    def _expire(self) -> None:
+        self._expiry = self._shell.call_later(EXPIRY_CHECK_SECONDS, self._expire)
+        self._note(self._states.expire(self._members, self._shell.now()), publish=False)
+
+
+_ALIVE = protocol.awareness(EMPTY)
+
+
+def _pack(node: str, kind: int, body: bytes) -> bytes:
+    packed: bytes = msgpack.packb((node, kind, body))
+    return packed
+
+
+def _unpack(message: bytes) -> tuple[str, int, bytes]:
+    try:
+        node, kind, body = msgpack.unpackb(message, max_bin_len=ENVELOPE_BYTES_MAX)
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise MalformedFrame("A presence message is not what a node of this version sends.") from error
+    if not isinstance(node, str) or not isinstance(body, bytes) or kind not in (_STATES, _QUERY):
+        raise MalformedFrame("A presence message is not what a node of this version sends.")
+    return node, kind, body

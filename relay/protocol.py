@@ -1,0 +1,142 @@
+"""The wire: y-protocols messages in WebSocket binary frames (pure).
+
+Source: y-protocols PROTOCOL.md (sync and awareness); RFC 6455 section 5.2 for the frame around them.
+"""
+
+from dataclasses import dataclass
+
+from boardlog.errors import BoardLogError
+
+VARUINT_BYTES_MAX = 8
+"""53 bits, what JavaScript counts exactly, take 8 bytes of 7."""
+
+_SYNC, _AWARENESS, _QUERY_AWARENESS = 0, 1, 3
+_STEP_1, _STEP_2, _UPDATE = 0, 1, 2
+
+
+class MalformedFrame(BoardLogError, ValueError):
+    """A frame that is no y-protocols message (4400)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncStep1:
+    """The peer tells what it has and asks for the rest."""
+
+    state_vector: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SyncStep2:
+    """The answer: what the peer that asked lacks."""
+
+    update: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """A change."""
+
+    update: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Awareness:
+    """States of clients, as an awareness update."""
+
+    update: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class QueryAwareness:
+    """The peer asks for all states."""
+
+
+Message = SyncStep1 | SyncStep2 | Update | Awareness | QueryAwareness
+
+
+def read_varuint(data: bytes, position: int) -> tuple[int, int]:
+    """Return the number at `position` and the position behind it. Raises MalformedFrame; linear, bounded."""
+    value = shift = 0
+    for index in range(position, min(position + VARUINT_BYTES_MAX, len(data))):
+        byte = data[index]
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, index + 1
+        shift += 7
+    raise MalformedFrame(f"There is no whole number at byte {position}.")
+
+
+def write_varuint(value: int) -> bytes:
+    """Encode a number, 7 bits a byte, low bits first."""
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def read_bytes(data: bytes, position: int) -> tuple[bytes, int]:
+    """Return the length-prefixed bytes at `position` and the position behind them. Raises MalformedFrame."""
+    length, start = read_varuint(data, position)
+    end = start + length
+    if end > len(data):
+        raise MalformedFrame(f"{length} bytes are announced at byte {position}, {len(data) - start} follow.")
+    return data[start:end], end
+
+
+def decode(data: bytes) -> Message:
+    """Decode one message, which must fill the frame. Raises MalformedFrame."""
+    kind, position = read_varuint(data, 0)
+    if kind == _QUERY_AWARENESS:
+        message: Message = QueryAwareness()
+    elif kind == _AWARENESS:
+        body, position = read_bytes(data, position)
+        message = Awareness(body)
+    elif kind == _SYNC:
+        step, position = read_varuint(data, position)
+        body, position = read_bytes(data, position)
+        if step not in _SYNC_STEPS:
+            raise MalformedFrame(f"There is no sync message of type {step}.")
+        message = _SYNC_STEPS[step](body)
+    else:
+        raise MalformedFrame(f"There is no message of type {kind}.")
+    if position != len(data):
+        raise MalformedFrame(f"{len(data) - position} bytes follow the message.")
+    return message
+
+
+_SYNC_STEPS: dict[int, type[SyncStep1 | SyncStep2 | Update]] = {_STEP_1: SyncStep1, _STEP_2: SyncStep2, _UPDATE: Update}
+
+
+def sync_step_1(state_vector: bytes) -> bytes:
+    """Return the frame that asks a client for what the log lacks."""
+    return _frame(bytes((_SYNC, _STEP_1)), state_vector)
+
+
+def sync_step_2(update: bytes) -> bytes:
+    """Return the frame that ends the answer to a client's SyncStep1."""
+    return _frame(bytes((_SYNC, _STEP_2)), update)
+
+
+def update(body: bytes) -> bytes:
+    """Return the frame that carries a change."""
+    return _frame(bytes((_SYNC, _UPDATE)), body)
+
+
+def awareness(body: bytes) -> bytes:
+    """Return the frame that carries an awareness update."""
+    return _frame(bytes((_AWARENESS,)), body)
+
+
+def _frame(prefix: bytes, body: bytes) -> bytes:
+    """Return a whole, unmasked, final binary WebSocket frame, ready for any number of sockets."""
+    head = prefix + write_varuint(len(body))
+    size = len(head) + len(body)
+    if size < 126:
+        opening = bytes((0x82, size))
+    elif size < 65536:
+        opening = b"\x82\x7e" + size.to_bytes(2, "big")
+    else:
+        opening = b"\x82\x7f" + size.to_bytes(8, "big")
+    return b"".join((opening, head, body))

@@ -1,0 +1,173 @@
+"""One board's live members on this node, its state and its place in the log.
+
+Everything here is synchronous: state changes without awaiting, the connections do the I/O. What is not in the log
+reaches nobody (G1): a member's update goes to the appender, and comes back to all members through the tail.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import structlog
+
+from boardlog.entry import Entry
+from boardlog.errors import BoardLogError, BoardNotFound
+from boardlog.grant import Grant
+from boardlog.ids import BoardId, Cursor
+from boardlog.log import Loaded
+from boardlog.merge import EMPTY_UPDATE
+from relay import protocol
+from relay.board_state import BoardState
+from relay.presence import Presence, Shell
+from relay.refill import Asking
+from relay.session import Append, Close, CloseCode, Command, Present, Refill, SendAwareness, SendState
+
+log = structlog.get_logger()
+
+
+class Member(Protocol):
+    """A connection that has joined."""
+
+    grant: Grant
+
+    def send(self, frame: bytes) -> None:
+        """Queue a frame; it is written at the end of this turn of the loop."""
+
+    def append(self, update: bytes) -> None:
+        """Hand a validated update of this member to the log."""
+
+    def send_state(self, frames: Sequence[bytes]) -> None:
+        """Queue a board's state, which may be larger than what may otherwise wait for a client."""
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """Close the connection soon; nothing is sent to it after that."""
+
+
+class Room:
+    """A board on this node. Also the reader (follow.Reader) of its log."""
+
+    def __init__(self, board: BoardId, node: str, shell: Shell) -> None:
+        """Make a room; it is ready when its log has been `loaded`."""
+        self.board = board
+        self.members: dict[Member, None] = {}
+        self.state: BoardState | None = None
+        self.error: BoardLogError | None = None
+        """Why the room cannot go on."""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called after a load, a failure, and when the state has grown."""
+        self.presence = Presence(node, self.members, shell)
+        self._shell = shell
+        self._asking: Asking | None = None
+
+    # What members do
+
+    def attach(self, member: Member) -> None:
+        """Make a joiner a member: from this very moment it gets every entry, and its SyncStep1 the state (G2)."""
+        state = self._ready_state()
+        self.members[member] = None
+        if member.grant.can_append:  # viewers are not asked (L13)
+            member.send(protocol.sync_step_1(state.state_vector()))
+        self.presence.joined(member)
+
+    def detach(self, member: Member) -> None:
+        """Let a member go. Harmless if it has gone."""
+        if self.members.pop(member, 0) is None:
+            self.presence.left(member)
+            if self._asking is not None:
+                self._asking.left(member)
+
+    def receive(self, member: Member, command: Command) -> None:
+        """Carry out what a member's frame asks for."""
+        match command:
+            case SendState(state_vector):
+                self._send_state(member, self._ready_state().lacking(state_vector))
+            case Append(update):
+                member.append(update)
+            case Refill(update, ranges):
+                self._refill(member, update, covered=self._ready_state().covers(ranges))
+            case Present(states, introduces):
+                self.presence.said(member, states, introduces=introduces)
+            case SendAwareness():
+                self.presence.tell_all(member)
+            case Close(code, reason):
+                member.close(code, reason)
+
+    def logged(self, member: Member, cursor: Cursor) -> None:
+        """Hear that an update of a member stands in the log at `cursor`."""
+        if self._asking is not None:
+            self._asking.logged(member, cursor)
+
+    # What the log does (follow.Reader)
+
+    def loaded(self, loaded: Loaded) -> None:
+        """Take the state. Loaded anew, it reaches the members first, and they are asked for what it lacks (L5)."""
+        state = BoardState(loaded.snapshot.state, loaded.updates)
+        earlier, self.state = self.state, state
+        if earlier is not None and self.members:
+            log.warning("board_reloaded", board=self.board, members=len(self.members), cursor=str(loaded.cursor))
+            frames = [protocol.update(update) for update in state.lacking_after(earlier)]
+            for member in self.members:
+                member.send_state(frames)
+            self._ask_for_the_rest()
+        self.on_change()
+
+    def entries(self, entries: Sequence[Entry]) -> None:
+        """Deliver entries to every member, the author included."""
+        state = self._ready_state()
+        updates = [update for entry in entries for update in entry.updates]
+        state.add(updates)
+        frames = b"".join([protocol.update(update) for update in updates])
+        for member in self.members:
+            member.send(frames)
+        if self._asking is not None:
+            self._asking.delivered([entry.cursor for entry in entries])
+        if state.is_long:
+            self.on_change()
+
+    def failed(self, error: BoardLogError) -> None:
+        """Close the room: its board is gone or cannot be read."""
+        log.warning("board_failed", board=self.board, reason=str(error))
+        self.error = error
+        code, reason = close_for(error)
+        for member in list(self.members):
+            member.close(code, reason)
+        self.on_change()
+
+    def close(self) -> None:
+        """Stop all timers."""
+        self.presence.close()
+        if self._asking is not None:
+            self._asking.stop()
+
+    def _ready_state(self) -> BoardState:
+        if self.state is None:
+            raise RuntimeError("a room was used before its log was loaded")
+        return self.state
+
+    def _send_state(self, member: Member, updates: Sequence[bytes]) -> None:
+        # The SyncStep2 comes last: a client calls itself synced when it has it.
+        *first, last = updates or [EMPTY_UPDATE]
+        member.send_state([*(protocol.update(update) for update in first), protocol.sync_step_2(last)])
+
+    def _refill(self, member: Member, update: bytes, *, covered: bool) -> None:
+        """Log what a client's SyncStep2 brings. It is never empty once anything was deleted: drop echoes (L12)."""
+        if not covered:
+            member.append(update)
+        if self._asking is not None:
+            self._asking.answered(member, brings_news=not covered)
+
+    def _ask_for_the_rest(self) -> None:
+        """After a loss: ask one editor for what the log lacks, log it, and only then ask the others (L5)."""
+        if self._asking is not None:
+            self._asking.stop()
+        editors = [member for member in self.members if member.grant.can_append]
+        self._asking = Asking(editors, self._ask, self._shell.call_later)
+
+    def _ask(self, member: Member) -> None:
+        member.send(protocol.sync_step_1(self._ready_state().state_vector()))
+
+
+def close_for(error: BoardLogError) -> tuple[CloseCode, str]:
+    """Return how a connection ends that met this error."""
+    if isinstance(error, BoardNotFound):
+        return CloseCode.NO_SUCH_BOARD, str(error)
+    return CloseCode.TRY_AGAIN, "The board's storage is not available just now: try again."

@@ -1,0 +1,124 @@
+"""One client's side of the protocol: a frame in, commands out, no effects (pure). Bad input ends here (G6)."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from boardlog.errors import InvalidUpdate
+from boardlog.grant import Grant
+from boardlog.merge import parse_state_vector
+from boardlog.update import Ranges, validate
+from relay import awareness
+from relay.protocol import Awareness, MalformedFrame, QueryAwareness, SyncStep1, SyncStep2, Update, decode
+
+UPDATE_BYTES_MAX = 8 * 1024 * 1024
+"""One change. What a client kept back while offline comes as a SyncStep2 and may be as large as a board (L13)."""
+
+
+class CloseCode(IntEnum):
+    """Why a socket is closed. 44xx is final for clients that know it (y-websocket 3.1); the others are retried."""
+
+    GOING_AWAY = 1012
+    """The node drains, or the connection is old: another node takes over."""
+    TRY_AGAIN = 1013
+    """Overload, or storage is away."""
+    MALFORMED = 4400
+    UNAUTHENTICATED = 4401
+    FORBIDDEN = 4403
+    NO_SUCH_BOARD = 4404
+    TOO_LARGE = 4413
+    TOO_SLOW = 4508
+
+
+@dataclass(frozen=True, slots=True)
+class SendState:
+    """Answer a SyncStep1: everything that a client with this state vector lacks."""
+
+    state_vector: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Log a validated update."""
+
+    update: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Refill:
+    """Log what the client says that the log lacks, unless the log is known to have it (L12)."""
+
+    update: bytes
+    ranges: Ranges
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """Merge awareness states. `introduces`: the client's first word, of itself alone."""
+
+    states: list[awareness.State]
+    introduces: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SendAwareness:
+    """Answer with the states of everyone who is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """End the connection, saying why."""
+
+    code: CloseCode
+    reason: str
+
+
+Command = SendState | Append | Refill | Present | SendAwareness | Close
+
+
+class Session:
+    """The state machine of one connection."""
+
+    def __init__(self, grant: Grant) -> None:
+        """Serve a client with this grant."""
+        self.grant = grant
+        self._introduced = False
+
+    def receive(self, frame: bytes) -> Command | None:
+        """Return what one frame asks for, or None if nothing. Never raises: bad input is a Close."""
+        try:
+            return self._handle(frame)
+        except (MalformedFrame, InvalidUpdate) as error:
+            return Close(CloseCode.MALFORMED, str(error))
+
+    def _handle(self, frame: bytes) -> Command | None:
+        match decode(frame):
+            case SyncStep1(state_vector):
+                parse_state_vector(state_vector)
+                return SendState(state_vector)
+            case Update(update):
+                return self._update(update)
+            case SyncStep2(update):
+                return self._sync_step_2(update)
+            case Awareness(update):
+                return self._awareness(update)
+            case QueryAwareness():
+                return SendAwareness()
+
+    def _update(self, update: bytes) -> Command | None:
+        if not self.grant.can_append:
+            return Close(CloseCode.FORBIDDEN, "This key may view the board, not change it.")
+        if len(update) > UPDATE_BYTES_MAX:
+            return Close(CloseCode.TOO_LARGE, f"One change may have {UPDATE_BYTES_MAX} bytes.")
+        return None if validate(update).is_empty else Append(update)
+
+    def _sync_step_2(self, update: bytes) -> Command | None:
+        if not self.grant.can_append:
+            return None  # stock clients answer whatever they are asked; a viewer was not asked (L13)
+        ranges = validate(update)
+        return None if ranges.is_empty else Refill(update, ranges)
+
+    def _awareness(self, update: bytes) -> Command | None:
+        states = awareness.decode(update)
+        introduces = not self._introduced and len(states) == 1
+        self._introduced = True
+        return Present(states, introduces) if states else None

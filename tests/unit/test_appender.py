@@ -1,0 +1,227 @@
+"""The node's one writer: order and outcome (L10), birth (L1), bounds (G5)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import cast
+
+from boardlog.appender import Appender
+from boardlog.entry import unpack
+from boardlog.errors import BoardLogError, BoardNotFound, NoLog, StorageUnavailable
+from boardlog.ids import GENESIS, BoardId, Cursor, EntryId, Tag
+from boardlog.log import BoardLog
+from boardlog.snapshots import Snapshots
+from boardlog.stream import Append, Appended, Streams
+
+Outcome = Exception | None
+BOARD, OTHER = BoardId("board"), BoardId("other")
+
+
+class ScriptedStreams:
+    """Takes appends, and answers each attempt as the script says: None is success."""
+
+    def __init__(self) -> None:
+        self.attempts: list[list[Append]] = []
+        self.logged: dict[BoardId, list[bytes]] = {}
+        self.script: dict[BoardId, list[Outcome]] = {}
+        self.born: list[BoardId] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self._sequence = 0
+
+    async def append_many(self, appends: Sequence[Append]) -> list[Appended | NoLog | StorageUnavailable]:
+        self.attempts.append(list(appends))
+        await self.gate.wait()
+        return [self._append(append) for append in appends]
+
+    def _append(self, append: Append) -> Appended | NoLog | StorageUnavailable:
+        outcomes = self.script.get(append.board, [])
+        outcome = outcomes.pop(0) if outcomes else None
+        if outcome is not None:
+            return cast(NoLog | StorageUnavailable, outcome)
+        self.logged.setdefault(append.board, []).extend(unpack(append.payload).updates)
+        self._sequence += 1
+        return Appended(GENESIS, Cursor(EntryId(self._sequence, 0), append.tag))
+
+    async def birth(self, board: BoardId, anchor: Cursor, rebase_tag: Tag) -> None:
+        self.born.append(board)
+
+
+class OneSnapshot:
+    """Knows every board but `missing`."""
+
+    def __init__(self) -> None:
+        self.missing: set[BoardId] = set()
+
+    async def load_cursor(self, board: BoardId) -> Cursor:
+        if board in self.missing:
+            raise BoardNotFound(f"There is no board {board}.")
+        return GENESIS
+
+
+class Author:
+    """Records what it is told."""
+
+    def __init__(self) -> None:
+        self.logged_updates = 0
+        self.errors: list[BoardLogError] = []
+        self.told = asyncio.Event()
+
+    def logged(self, updates: int, appended: Appended) -> None:
+        self.logged_updates += updates
+        self.told.set()
+
+    def append_failed(self, error: BoardLogError) -> None:
+        self.errors.append(error)
+        self.told.set()
+
+
+class World:
+    def __init__(self, retry_seconds_max: float) -> None:
+        self.streams = ScriptedStreams()
+        self.snapshots = OneSnapshot()
+        tags = iter(range(1_000_000))
+        log = BoardLog(cast(Streams, self.streams), cast(Snapshots, self.snapshots), lambda: Tag(f"{next(tags):012x}"))
+        self.appender = Appender(log, retry_seconds_max)
+
+
+@asynccontextmanager
+async def running(retry_seconds_max: float = 5.0) -> AsyncIterator[World]:
+    world = World(retry_seconds_max)
+    task = asyncio.create_task(world.appender.run())
+    try:
+        yield world
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def numbered(start: int, stop: int) -> list[bytes]:
+    return [str(number).encode() for number in range(start, stop)]
+
+
+async def test_one_turn_of_the_loop_becomes_one_entry_for_each_board() -> None:
+    async with running() as world:
+        author = Author()
+        for update in numbered(0, 10):
+            world.appender.append(BOARD, update, author)
+            world.appender.append(OTHER, update, author)
+        await world.appender.flushed()
+        assert [[append.board for append in attempt] for attempt in world.streams.attempts] == [[BOARD, OTHER]]
+        assert world.streams.logged == {BOARD: numbered(0, 10), OTHER: numbered(0, 10)}
+        assert author.logged_updates == 20
+        assert world.appender.waiting_bytes == 0
+
+
+async def test_L10_what_comes_while_an_entry_is_on_its_way_follows_it() -> None:
+    async with running() as world:
+        author = Author()
+        world.streams.gate.clear()
+        world.appender.append(BOARD, b"0", author)
+        await until(lambda: len(world.streams.attempts) == 1)
+        for update in numbered(1, 5):
+            world.appender.append(BOARD, update, author)
+        world.streams.gate.set()
+        await world.appender.flushed()
+        assert world.streams.logged[BOARD] == numbered(0, 5)
+        assert len(world.streams.attempts) == 2
+
+
+async def test_L10_an_unknown_outcome_is_repeated_with_the_same_bytes_before_anything_later() -> None:
+    async with running() as world:
+        author = Author()
+        world.streams.script[BOARD] = [StorageUnavailable("lost"), StorageUnavailable("lost")]
+        world.appender.append(BOARD, b"first", author)
+        await until(lambda: len(world.streams.attempts) >= 1)
+        world.appender.append(BOARD, b"second", author)
+        await world.appender.flushed()
+        first, *_ = world.streams.attempts[0]
+        assert [attempt[0] for attempt in world.streams.attempts[:3]] == [first, first, first]
+        assert world.streams.logged[BOARD] == [b"first", b"second"]
+        assert author.logged_updates == 2
+
+
+async def test_L10_given_up_everything_behind_it_fails_and_nothing_overtakes() -> None:
+    async with running(retry_seconds_max=0.05) as world:
+        first, second = Author(), Author()
+        world.streams.script[BOARD] = [StorageUnavailable("lost")] * 1000
+        world.appender.append(BOARD, b"first", first)
+        await until(lambda: len(world.streams.attempts) >= 1)
+        world.appender.append(BOARD, b"second", second)
+        world.appender.append(BOARD, b"third", first)
+        await world.appender.flushed()
+        assert BOARD not in world.streams.logged
+        assert len(first.errors) == len(second.errors) == 1
+        assert world.appender.waiting_bytes == 0
+        world.streams.script.clear()
+        world.appender.append(BOARD, b"fourth", second)
+        await world.appender.flushed()
+        assert world.streams.logged[BOARD] == [b"fourth"]
+
+
+async def test_another_board_is_not_held_up_by_one_that_fails() -> None:
+    async with running() as world:
+        author, other = Author(), Author()
+        world.streams.script[BOARD] = [StorageUnavailable("lost")] * 1000
+        world.appender.append(BOARD, b"stuck", author)
+        world.appender.append(OTHER, b"one", other)
+        await other.told.wait()
+        world.appender.append(OTHER, b"two", other)
+        await until(lambda: world.streams.logged.get(OTHER) == [b"one", b"two"])
+        assert not author.errors
+        assert not author.logged_updates
+
+
+async def test_L1_a_board_without_a_log_is_born_and_then_appended_to() -> None:
+    async with running() as world:
+        author = Author()
+        world.streams.script[BOARD] = [NoLog("none")]
+        world.appender.append(BOARD, b"first", author)
+        await world.appender.flushed()
+        assert world.streams.born == [BOARD]
+        assert world.streams.logged[BOARD] == [b"first"]
+        assert author.logged_updates == 1
+
+
+async def test_a_board_that_is_gone_fails_its_authors() -> None:
+    async with running() as world:
+        author = Author()
+        world.snapshots.missing.add(BOARD)
+        world.streams.script[BOARD] = [NoLog("none")]
+        world.appender.append(BOARD, b"first", author)
+        await world.appender.flushed()
+        assert [type(error) for error in author.errors] == [BoardNotFound]
+        assert world.appender.waiting_bytes == 0
+
+
+async def test_G5_readers_are_held_back_while_too_much_waits(monkeypatch) -> None:
+    monkeypatch.setattr("boardlog.appender.WAITING_BYTES_MAX", 10)
+    async with running() as world:
+        author = Author()
+        world.streams.gate.clear()
+        world.appender.append(BOARD, b"x" * 11, author)
+        waiter = asyncio.create_task(world.appender.capacity())
+        await until(lambda: len(world.streams.attempts) == 1)
+        assert not waiter.done()
+        world.streams.gate.set()
+        await waiter
+
+
+async def test_entries_are_cut_by_size(monkeypatch) -> None:
+    monkeypatch.setattr("boardlog.appender.ENTRY_BYTES_MAX", 10)
+    async with running() as world:
+        author = Author()
+        updates = [b"aaaa", b"bbbb", b"cccc", b"d" * 50, b"e"]
+        for update in updates:
+            world.appender.append(BOARD, update, author)
+        await world.appender.flushed()
+        entries = [list(unpack(attempt[0].payload).updates) for attempt in world.streams.attempts]
+        assert entries == [[b"aaaa", b"bbbb"], [b"cccc"], [b"d" * 50], [b"e"]]
+        assert author.logged_updates == 5
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop run until a condition holds."""
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0)
