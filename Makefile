@@ -16,7 +16,7 @@ check: $(VENV)/.installed  ## Format, lint, types, import contracts, deployment 
 	$(BIN)/lint-imports
 	$(BIN)/python deploy/validate.py
 
-test: $(VENV)/.installed tests/clients/node_modules/.installed  ## All tests
+test: $(VENV)/.installed tests/clients/node_modules/.installed tests/tlschema/node_modules/.installed  ## All tests
 	$(BIN)/pytest $(ARGS)
 
 format: $(VENV)/.installed  ## Put the code into shape

@@ -24,7 +24,7 @@ from boardctl.files import held, write_private
 from boardctl.progress import Progress, Ready
 from boardctl.servers import postgres, valkey
 from boardlog import redis as redis_module
-from boardlog.errors import StorageUnavailable
+from boardlog.errors import BoardLogError
 
 BRIDGE_OFFSET = 10
 WORKER_OFFSET = 20
@@ -250,7 +250,7 @@ async def _check_given_stores(options: Options) -> None:
         try:
             async with redis_module.connect(options.redis_url) as redis:
                 await redis_module.check(redis)
-        except (StorageUnavailable, ValueError) as error:
+        except BoardLogError as error:
             raise _unusable("Redis", "--redis-url", options.redis_url, error.__cause__ or error) from error
     if options.database_url:
         try:

@@ -198,6 +198,8 @@ class Follow:
         raw = await self._log.streams.read_from(self.board, self.cursor)
         if raw:
             self._apply(raw)
+        if raw is None and not self._in_stream:
+            return await self._log.streams.head(self.board) is None  # a board without a log has nothing to tell
         return raw is not None
 
     def _take(self, loaded: Loaded) -> None:

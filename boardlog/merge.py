@@ -138,22 +138,6 @@ def parse_state_vector(data: bytes) -> dict[int, int]:
     return vector
 
 
-def apply_update(doc: Doc[Any], update: bytes) -> bool:
-    """Apply an update to a document held live; return False if pycrdt could not read it or stumbled on the way.
-
-    It may have stumbled over an item that had waited, and have taken the update itself. Only `fold` tells for sure.
-    """
-    try:
-        doc.apply_update(update)
-    except (ValueError, RuntimeError):
-        return False
-    except BaseException as error:
-        if _is_panic(error):
-            return False
-        raise
-    return True
-
-
 def _is_panic(error: BaseException) -> bool:
     """Tell a panic of Rust code, a BaseException of no importable type, from a KeyboardInterrupt and its like."""
     return type(error).__module__ == "pyo3_runtime"

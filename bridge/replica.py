@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
-from pycrdt import Doc, Map, MapEvent, TransactionEvent
+from pycrdt import Doc, Map, MapEvent, Subscription, TransactionEvent
 
 from boardlog.entry import Entry
 from boardlog.errors import BoardLogError, StorageUnavailable
@@ -50,6 +50,8 @@ class Replica:
         self._folder = folder
         self._random_bits = random_bits
         self._doc: Doc[Any] | None = None
+        self._subscription: Subscription | None = None
+        """Ends when it is forgotten."""
         self._waiting: list[bytes] = []
         self._building: asyncio.Task[None] | None = None
 
@@ -117,8 +119,8 @@ class Replica:
         doc: Doc[Any] = Doc(client_id=self._fresh_client_id(folded.state_vector))
         records = doc.get(RECORDS, type=Map)
         self._apply(doc, folded.state)
-        self.records = {key: _plain(value) for key, value in records.to_py().items()} if len(records) else {}
-        records.observe(self._observed)
+        self.records = {key: _plain(records[key]) for key in records}
+        self._subscription = records.observe(self._observed)
         for update in self._waiting:
             self._apply(doc, update)
         self._waiting.clear()
@@ -135,8 +137,11 @@ class Replica:
     def _apply(self, doc: "Doc[Any]", update: bytes) -> None:
         try:
             doc.apply_update(update)
-        except (ValueError, RuntimeError) as error:
-            # What the worker will quarantine: it must not cost the bridge this board (G6).
+        except BaseException as error:
+            # What the worker will quarantine must not cost the bridge this board (G6). pycrdt's panics, too, are
+            # exceptions: of a type of its own, derived from BaseException.
+            if not isinstance(error, Exception) and type(error).__module__ != "pyo3_runtime":
+                raise
             log.warning("update_not_applied", board=self.board, size_bytes=len(update), reason=str(error))
 
     def _observed(self, event: MapEvent) -> None:
@@ -161,4 +166,7 @@ def _update_of(event: TransactionEvent) -> bytes:
 def _plain(value: Any) -> Any:
     """Return a record as plain values: somebody may have stored a shared type where the canvas stores plain records."""
     to_py = getattr(value, "to_py", None)
-    return value if to_py is None else to_py()
+    try:
+        return value if to_py is None else to_py()
+    except (KeyError, ValueError):
+        return None  # it holds what has no plain form, an XML element for example

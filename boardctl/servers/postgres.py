@@ -80,7 +80,7 @@ async def postgres(
             log=logs / "postgres.log",
             url=url,
             ready=lambda: _answers(url, cluster.password_file),
-            folder=cluster.data,
+            folder=Path("/"),
             identity=cluster.identity,
             stop_signal=signal.SIGINT,  # "fast": does not wait for its clients to leave
             end_signal=signal.SIGQUIT,  # "immediate": like a crash, but takes its shared memory with it
@@ -128,7 +128,7 @@ async def _create(cluster: Cluster, log: Path) -> None:
             ],
             environment=ENVIRONMENT,
             log=log,
-            folder=unfinished,
+            folder=Path("/"),
             identity=cluster.identity,
         )
     )  # fmt: skip

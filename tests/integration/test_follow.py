@@ -325,6 +325,17 @@ async def test_catch_up_returns_when_everything_logged_before_it_is_here(world: 
             assert name in book.names
 
 
+async def test_a_board_without_a_log_is_not_loaded_again_and_again(world: World) -> None:
+    async with following(world) as (follow, book):
+        await until(lambda: book.loads == 1)
+        for _ in range(3):
+            await follow.catch_up()
+        assert book.loads == 1
+        last = await world.append(b"first")
+        await follow.catch_up()
+        assert follow.cursor == last
+
+
 async def test_a_board_that_does_not_exist_fails_its_reader(world: World) -> None:
     async with following(world, BoardId("nowhere")) as (_, book):
         await until(lambda: book.error is not None)

@@ -38,7 +38,6 @@ from boardlog.merge import (
     EMPTY_STATE_VECTOR,
     EMPTY_UPDATE,
     Folded,
-    apply_update,
     difference,
     fold,
     parse_state_vector,
@@ -277,17 +276,6 @@ def test_an_interrupt_is_no_panic(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(merge, "Doc", doc_that_raises(KeyboardInterrupt(), one(VALUE)))
     with pytest.raises(KeyboardInterrupt):
         fold(EMPTY_UPDATE, [one(VALUE)])
-    with pytest.raises(KeyboardInterrupt):
-        apply_update(merge.Doc(), one(VALUE))
-
-
-def test_apply_update_says_whether_it_went_well() -> None:
-    doc: Doc[Any] = Doc()
-    assert apply_update(doc, update((7, 0, [VALUE])))
-    assert not apply_update(doc, b"rubbish")
-    assert not apply_update(doc, update((9, 0, [in_item(ANY, values(b"\x7e"), (7, 0), "k")])))
-    assert not apply_update(doc_that_raises(PanicException(), one(VALUE))(), one(VALUE))
-    assert doc.get("m", type=Map).to_py() == {"k": "a"}
 
 
 def test_fold_goes_to_another_process() -> None:
