@@ -76,7 +76,8 @@ class Progress:
         """Show where to go."""
         example = (
             f"curl {ready.bridge}/v1/boards/{ready.board}/items \\\n"
-            f"      -H 'X-API-Key: {ready.api_key}' -H 'Content-Type: application/json' \\\n"
+            f"      -H 'X-API-Key: {ready.api_key}' \\\n"
+            """      -H 'Content-Type: application/json' \\\n"""
             """      -d '{"type": "sticky", "x": 100, "y": 200, "content": {"text": "From an agent"}}'"""
         )
         stores = (

@@ -60,6 +60,11 @@ class Folder:
         self._seconds_max = seconds_max
         self._idle: list[_FoldProcess] = []
 
+    async def warm(self) -> None:
+        """Start a process before anybody waits for it. Cancel-safe."""
+        async with self._process():
+            pass
+
     async def fold(self, base: bytes, updates: Sequence[bytes]) -> Folded:
         """Do what `merge.fold` does, but reject also what makes it fail, hang or kill its process; fold the rest.
 

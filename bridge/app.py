@@ -66,6 +66,7 @@ async def serve(settings: BridgeSettings) -> None:
         async with asyncio.TaskGroup() as tasks:
             work = (appender.run(), tail.run(), audit_forever(replicas.follows, board_log.streams))
             background = [tasks.create_task(part) for part in work]
+            await folder.warm()  # an agent's first write must not wait for a process to start
             await runner.setup()
             await web.SockSite(runner, listener).start()
             log.info("listening", port=settings.port)

@@ -49,14 +49,17 @@ async def serve(settings: RelaySettings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with _running(settings, listener) as (doors, appender):
+    async with _running(settings, listener) as (site, doors, appender):
         await stop.wait()
+        await site.stop()  # first of all: what comes now goes to another node at once
         await drain(doors, appender, settings.drain_seconds)
     log.info("stopped")
 
 
 @asynccontextmanager
-async def _running(settings: RelaySettings, listener: socket.socket) -> AsyncIterator[tuple[Doors, Appender]]:
+async def _running(
+    settings: RelaySettings, listener: socket.socket
+) -> AsyncIterator[tuple[web.BaseSite, Doors, Appender]]:
     redis = redis_module.connect(settings.redis_url)
     pool = await database.connect(settings.database_url)
     keys = Keys(settings.redis_key_prefix)
@@ -89,9 +92,10 @@ async def _running(settings: RelaySettings, listener: socket.socket) -> AsyncIte
             )
             await runner.setup()
             try:
-                await web.SockSite(runner, listener).start()
+                site = web.SockSite(runner, listener)
+                await site.start()
                 log.info("listening", port=settings.port)
-                yield doors, appender
+                yield site, doors, appender
             finally:
                 await runner.cleanup()
                 await hub.close()

@@ -4,20 +4,30 @@ Presence is never logged. Every node holds all states of a board: those of its o
 those that other nodes told it of. Source: y-protocols awareness.js; a node knows more than a client, so it differs:
 
 - A state is owned by the member that raised its clock last, or that introduced itself with it. Only its owner takes it
-  away without raising the clock: stock clients repeat what they hear, and forget each other after 30 s.
+  away without raising the clock: stock clients repeat what they hear, and forget each other after 30 s. While a client
+  moves, two nodes may own it; the one that still has it then has it raise its clock.
 - A client that comes back with a clock at which it was declared gone would stay invisible to the others. It is shown
   its own absence, and answers, as every stock client does, with a higher clock at once.
+
+Stock clients repeat every state that they hear, as their own JSON: what is passed on must be fit to come back from any
+of them. So a state that is well-formed but too large is left out; only what no client says by itself ends a connection.
 """
 
 import json
-from collections.abc import Callable, Container, Iterable
+import re
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from relay.protocol import MalformedFrame, read_bytes, read_varuint, write_varuint
 
 STATES_PER_UPDATE_MAX = 1000
 STATE_BYTES_MAX = 32 * 1024
+STATE_DEPTH_MAX = 64
+UPDATE_BYTES_MAX = 256 * 1024
+"""Where `encode_all` begins another update."""
+CLOCK_MAX = 2**31 - 1
+"""No client gets there; one that is declared gone just below 2^53 could not answer with a higher clock."""
 CLIENTS_PER_BOARD_MAX = 5000
 EXPIRY_SECONDS = 45.0
 """A remote state that is not renewed for this long is gone: its node died. Clients renew every 15 s."""
@@ -27,6 +37,7 @@ EMPTY = b"\x00"
 
 _GONE = b"null"
 _CLIENT_MAX = 1 << 53
+_JSON_BRACKETS = re.compile(rb'"(?:[^"\\]+|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
 
 class State(NamedTuple):
@@ -57,10 +68,10 @@ def decode(data: bytes) -> list[State]:
         client, position = read_varuint(data, position)
         clock, position = read_varuint(data, position)
         text, position = read_bytes(data, position)
-        if client >= _CLIENT_MAX or clock >= _CLIENT_MAX:
-            raise MalformedFrame("An awareness client or clock is larger than 53 bits.")
-        _check_json(text)
-        states.append(State(client, clock, text))
+        if client >= _CLIENT_MAX:
+            raise MalformedFrame("An awareness client is larger than 53 bits.")
+        if clock <= CLOCK_MAX and len(text) <= STATE_BYTES_MAX:
+            states.append(State(client, clock, _checked(text)))
     if position != len(data):
         raise MalformedFrame(f"{len(data) - position} bytes follow the awareness update.")
     return states
@@ -72,23 +83,46 @@ def encode(states: Iterable[State]) -> bytes:
     return b"".join((write_varuint(len(parts) // 3), *parts))
 
 
+def encode_all(states: Iterable[State]) -> Iterator[bytes]:
+    """Encode states as awareness updates that every reader takes."""
+    some: list[State] = []
+    size = 0
+    for state in states:
+        if some and (len(some) == STATES_PER_UPDATE_MAX or size + len(state.json) > UPDATE_BYTES_MAX):
+            yield encode(some)
+            some, size = [], 0
+        some.append(state)
+        size += len(state.json)
+    if some:
+        yield encode(some)
+
+
 def _with_length(text: bytes) -> bytes:
     return write_varuint(len(text)) + text
 
 
-def _check_json(text: bytes) -> None:
-    if len(text) > STATE_BYTES_MAX:
-        raise MalformedFrame(f"An awareness state is larger than {STATE_BYTES_MAX} bytes.")
+def _checked(text: bytes) -> bytes:
+    depth = 0
+    for token in _JSON_BRACKETS.finditer(text):
+        depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(token[0], 0)
+        if depth > STATE_DEPTH_MAX:
+            raise MalformedFrame(f"An awareness state is nested more than {STATE_DEPTH_MAX} levels deep.")
     try:
         state = json.loads(text.decode("utf-8"), parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise MalformedFrame("An awareness state is not JSON.") from error
     if state is not None and not isinstance(state, dict):
         raise MalformedFrame("An awareness state is neither an object nor null.")
+    return _GONE if state is None else text
 
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+def _may_take_over(owner: object, known: object) -> bool:
+    """Not a node from a member of ours: what two nodes say of a client may cross on its way, and none would own it."""
+    return owner != known and (isinstance(known, str) or not isinstance(owner, str))
 
 
 class Merged(NamedTuple):
@@ -98,6 +132,8 @@ class Merged(NamedTuple):
     """Clients whose state everyone should hear of."""
     absences: list[State]
     """To show to the sender alone: it was declared gone at this clock, and has to raise it."""
+    disputed: list[tuple[Any, State]]
+    """To show to the owner alone: another node declares its client gone at its very clock."""
 
 
 class AwarenessStates:
@@ -111,21 +147,26 @@ class AwarenessStates:
         """Take in states that `owner` sent at `now` (seconds). `introduces`: it speaks of its own clients."""
         changed: list[int] = []
         absences: list[State] = []
+        disputed: list[tuple[Any, State]] = []
         for state in states:
             known = self._known.get(state.client)
             if known is None or state.clock > known.clock:
                 if self._accept(state, owner, now, known):
                     changed.append(state.client)
             elif state.json == _GONE:
-                if state.clock == known.clock and known.json != _GONE and known.owner == owner:
+                if state.clock < known.clock or known.json == _GONE:
+                    continue
+                if known.owner == owner:
                     known.json, known.heard_at = _GONE, now
                     changed.append(state.client)
+                elif introduces:
+                    disputed.append((known.owner, state))
             elif known.json == _GONE:
                 absences.append(State(state.client, known.clock, _GONE))
-            elif introduces and known.owner != owner:
+            elif introduces and state.clock == known.clock and _may_take_over(owner, known.owner):
                 known.owner, known.heard_at = owner, now
                 changed.append(state.client)
-        return Merged(changed, absences)
+        return Merged(changed, absences, disputed)
 
     def _accept(self, state: State, owner: object, now: float, known: _Known | None) -> bool:
         if known is None and (state.json == _GONE or len(self._known) >= CLIENTS_PER_BOARD_MAX):
@@ -145,7 +186,7 @@ class AwarenessStates:
         """Declare gone what no node renews, and forget who has been gone for as long; return the newly gone."""
         gone: list[int] = []
         for client, known in list(self._known.items()):
-            if known.owner in local_owners or now - known.heard_at < EXPIRY_SECONDS:
+            if now - known.heard_at < EXPIRY_SECONDS or (known.json != _GONE and known.owner in local_owners):
                 continue
             if known.json == _GONE:
                 del self._known[client]

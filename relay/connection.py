@@ -62,7 +62,8 @@ class Connection:
         self._may_read.set()
         self._loop = asyncio.get_running_loop()
         self._sent_at = self._loop.time()
-        self._closing: asyncio.Task[None] | None = None
+        self._closing: asyncio.TimerHandle | None = None
+        self._ended = asyncio.Event()
 
     # What the room does (room.Member)
 
@@ -81,10 +82,20 @@ class Connection:
             self.send(frame)
 
     def close(self, code: CloseCode, reason: str) -> None:
-        """Close soon, after what is queued. Synchronous; only the first call counts."""
+        """Close soon, after what is queued; nothing that comes after it is taken. Synchronous; the first call counts.
+
+        `serve` reads on until the client has answered: to hang up on data that nobody has read would reset the
+        connection, and the code would be lost on its way (aiohttp's own close does, from beside a reader).
+        """
         if self._closing is None:
             self._flush()
-            self._closing = self._loop.create_task(self._close(code, reason))
+            self._closing = self._loop.call_later(CLOSE_SECONDS_MAX, self._transport.abort)
+            if not self._transport.is_closing():
+                self._transport.write(protocol.close(code, reason))
+
+    async def closed(self) -> None:
+        """Return when this connection has ended. Cancel-safe."""
+        await self._ended.wait()
 
     def keep_alive(self) -> None:
         """Send a quiet client an empty awareness frame, so that it does not take its server for dead (L16)."""
@@ -109,7 +120,7 @@ class Connection:
             self._unlogged_bytes -= self._unlogged.popleft()
         if self._unlogged_bytes <= UNLOGGED_BYTES_MAX:
             self._may_read.set()
-        if self.room is not None:
+        if self.room is not None and not self._unlogged:  # all that it has said is in the log
             self.room.logged(self, appended.cursor)
 
     def append_failed(self, error: BoardLogError) -> None:
@@ -125,17 +136,20 @@ class Connection:
         room.attach(self)
         try:
             async for message in self._socket:
-                if self._closing is not None or message.type is WSMsgType.ERROR:
-                    break  # an error has closed the socket already, with a code of its own
-                if message.type is not WSMsgType.BINARY:
+                if self._closing is not None:
+                    continue  # until the client has answered the close, or is cut off
+                if message.type is WSMsgType.ERROR:
+                    break  # it has closed the socket already, with a code of its own
+                if message.type is WSMsgType.BINARY:
+                    await self._receive(room, message.data)
+                else:
                     self.close(CloseCode.MALFORMED, "This server speaks binary frames only.")
-                    break
-                await self._receive(room, message.data)
         finally:
             self.room = None
             room.detach(self)
             if self._closing is not None:
-                await self._closing
+                self._closing.cancel()
+            self._ended.set()
 
     async def _receive(self, room: Room, frame: bytes) -> None:
         """Carry out one frame; then wait, if this client has more on its way than may be."""
@@ -172,17 +186,3 @@ class Connection:
             self._state_bytes = 0
         elif waiting_bytes > self._outbox_bytes_max + self._state_bytes:
             self.close(CloseCode.TOO_SLOW, "This client takes its messages too slowly.")
-
-    async def _close(self, code: CloseCode, reason: str) -> None:
-        try:
-            async with asyncio.timeout(CLOSE_SECONDS_MAX):
-                await self._socket.close(code=code, message=fit_reason(reason))
-        except TimeoutError:
-            log.info("close_not_taken", code=int(code))
-        finally:
-            self._transport.abort()
-
-
-def fit_reason(reason: str) -> bytes:
-    """Cut a close reason to the 123 bytes that a close frame holds (RFC 6455 section 5.5)."""
-    return reason.encode()[:123].decode(errors="ignore").encode()

@@ -11,7 +11,7 @@ from relay.session import CloseCode
 log = structlog.get_logger()
 
 FLUSH_SECONDS_MAX = 2.0
-"""What Redis has not taken by then is still held by its authors, who were not told that it is saved."""
+"""For close frames to be taken, and updates by Redis. What is not is still held by its authors."""
 
 
 async def drain(doors: Doors, appender: Appender, seconds: float) -> None:
@@ -28,6 +28,7 @@ async def drain(doors: Doors, appender: Appender, seconds: float) -> None:
         connection.close(CloseCode.GOING_AWAY, "This node is shutting down: another one takes over.")
     try:
         async with asyncio.timeout(FLUSH_SECONDS_MAX):
+            await asyncio.gather(*(connection.closed() for connection in connections))
             await appender.flushed()
     except TimeoutError:
         log.warning("drain_not_flushed", waiting_bytes=appender.waiting_bytes)

@@ -14,8 +14,9 @@ from boardlog.grant import Forbidden, Grant, Unauthenticated
 from boardlog.ids import BoardId, parse_board_id
 from boardlog.snapshots import Snapshots
 from boardlog.telemetry import METRICS
-from relay.connection import Connection, fit_reason
+from relay.connection import Connection
 from relay.hub import Hub
+from relay.protocol import fit_reason
 from relay.room import Room, close_for
 from relay.session import CloseCode, Session
 from relay.settings import RelaySettings

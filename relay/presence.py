@@ -10,7 +10,7 @@ import msgpack
 import structlog
 
 from relay import protocol
-from relay.awareness import EMPTY, AwarenessStates, State, decode, encode
+from relay.awareness import EMPTY, AwarenessStates, State, decode, encode, encode_all
 from relay.protocol import MalformedFrame
 
 log = structlog.get_logger()
@@ -78,16 +78,17 @@ class Presence:
         """Answer a member's query."""
         present = self._states.present()
         if present or even_nobody:
-            member.send(protocol.awareness(encode(present)))
+            member.send(_frames(present) or _NOBODY)
 
     def said(self, member: Audience, states: list[State], *, introduces: bool) -> None:
-        """Take what a member says. It hears its own words too: a lone client must not think its server dead (L16)."""
+        """Take what a member says. It hears its own words too, so a lone client does not think its server dead (L16).
+
+        What changes nothing gets no answer: every stock client repeats every state that it hears.
+        """
         merged = self._states.merge(states, member, self._shell.now(), introduces=introduces)
         self._note(merged.changed, publish=True)
         if merged.absences:
             member.send(protocol.awareness(encode(merged.absences)))
-        elif not merged.changed:
-            member.send(_ALIVE)
 
     def left(self, member: Audience) -> None:
         """Tell everyone that a member's clients are gone."""
@@ -98,7 +99,7 @@ class Presence:
     def subscribed(self) -> None:
         """See tail.Listener: ask the other nodes for theirs, and tell ours, which they may have missed."""
         self._shell.publish(_pack(self._node, _QUERY, b""))
-        self._note(self._states.clients(), publish=True)
+        self._publish_all()
 
     def received(self, message: bytes) -> None:
         """See tail.Listener: merge what another node says of its members, or answer its question."""
@@ -107,13 +108,27 @@ class Presence:
             if node == self._node:
                 return
             if kind == _QUERY:
-                self._note(self._states.clients(), publish=True)
+                self._publish_all()
             else:
-                # A node speaks only of clients that it answers for, so whatever it says introduces them.
-                merged = self._states.merge(decode(body), node, self._shell.now(), introduces=True)
-                self._note(merged.changed, publish=False)
+                self._heard(node, decode(body))
         except MalformedFrame as error:
             log.warning("presence_unreadable", reason=str(error))
+
+    def _heard(self, node: str, states: list[State]) -> None:
+        # A node speaks only of clients that it answers for, so whatever it says introduces them.
+        merged = self._states.merge(states, node, self._shell.now(), introduces=True)
+        self._note(merged.changed, publish=False)
+        # A client that came back elsewhere with the clock at which it went has to raise it, or nobody sees it: the node
+        # that has it may not know, having opened the room since.
+        for update in encode_all(merged.absences):
+            self._shell.publish(_pack(self._node, _STATES, update))
+        for owner, absence in merged.disputed:
+            if owner in self._members:
+                owner.send(protocol.awareness(encode([absence])))
+
+    def _publish_all(self) -> None:
+        self._to_publish.update(dict.fromkeys(self._states.clients()))
+        self._tick_soon()
 
     def _note(self, clients: list[int], *, publish: bool) -> None:
         """Remember what to tell, and when: at once, or at the end of the tick that runs."""
@@ -122,6 +137,9 @@ class Presence:
         self._changed.update(dict.fromkeys(clients))
         if publish:
             self._to_publish.update(dict.fromkeys(clients))
+        self._tick_soon()
+
+    def _tick_soon(self) -> None:
         if self._tick is None:
             wait = self._told_at + TICK_SECONDS - self._shell.now()
             self._tick = self._shell.call_later(max(0.0, wait), self._tell)
@@ -134,20 +152,23 @@ class Presence:
         changed, self._changed = self._changed, {}
         to_publish, self._to_publish = self._to_publish, {}
         owned = self._states.owned_by(to_publish, lambda owner: not isinstance(owner, str))
-        if owned:
-            self._shell.publish(_pack(self._node, _STATES, encode(owned)))
-        states = self._states.states(changed)
-        if states and self._members:
-            frame = protocol.awareness(encode(states))
+        for update in encode_all(owned):
+            self._shell.publish(_pack(self._node, _STATES, update))
+        frames = _frames(self._states.states(changed)) if self._members else b""
+        if frames:
             for member in self._members:
-                member.send(frame)
+                member.send(frames)
 
     def _expire(self) -> None:
         self._expiry = self._shell.call_later(EXPIRY_CHECK_SECONDS, self._expire)
         self._note(self._states.expire(self._members, self._shell.now()), publish=False)
 
 
-_ALIVE = protocol.awareness(EMPTY)
+_NOBODY = protocol.awareness(EMPTY)
+
+
+def _frames(states: list[State]) -> bytes:
+    return b"".join(protocol.awareness(update) for update in encode_all(states))
 
 
 def _pack(node: str, kind: int, body: bytes) -> bytes:

@@ -129,6 +129,17 @@ def awareness(body: bytes) -> bytes:
     return _frame(bytes((_AWARENESS,)), body)
 
 
+def close(code: int, reason: str) -> bytes:
+    """Return a close frame; the reason is cut to the 123 bytes that fit (RFC 6455 section 5.5)."""
+    body = code.to_bytes(2, "big") + fit_reason(reason)
+    return bytes((0x88, len(body))) + body
+
+
+def fit_reason(reason: str) -> bytes:
+    """Cut a close reason to the 123 bytes that a close frame holds."""
+    return reason.encode()[:123].decode(errors="ignore").encode()
+
+
 def _frame(prefix: bytes, body: bytes) -> bytes:
     """Return a whole, unmasked, final binary WebSocket frame, ready for any number of sockets."""
     head = prefix + write_varuint(len(body))

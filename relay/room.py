@@ -115,10 +115,11 @@ class Room:
         state = self._ready_state()
         updates = [update for entry in entries for update in entry.updates]
         state.add(updates)
-        frames = b"".join([protocol.update(update) for update in updates])
-        for member in self.members:
-            member.send(frames)
-        if self._asking is not None:
+        if updates:  # an anchor has none, and nothing must count as something sent (L16)
+            frames = b"".join([protocol.update(update) for update in updates])
+            for member in self.members:
+                member.send(frames)
+        if self._asking is not None and entries:  # none, where all were unreadable
             self._asking.delivered([entry.cursor for entry in entries])
         if state.is_long:
             self.on_change()

@@ -12,6 +12,8 @@ from relay.protocol import Awareness, MalformedFrame, QueryAwareness, SyncStep1,
 
 UPDATE_BYTES_MAX = 8 * 1024 * 1024
 """One change. What a client kept back while offline comes as a SyncStep2 and may be as large as a board (L13)."""
+AWARENESS_BYTES_MAX = 2 * 1024 * 1024
+"""What awareness.UPDATE_BYTES_MAX can grow to in a client's own JSON, and more: 1e20 comes back as 21 digits."""
 
 
 class CloseCode(IntEnum):
@@ -118,6 +120,8 @@ class Session:
         return None if ranges.is_empty else Refill(update, ranges)
 
     def _awareness(self, update: bytes) -> Command | None:
+        if len(update) > AWARENESS_BYTES_MAX:
+            return Close(CloseCode.TOO_LARGE, f"One awareness update may have {AWARENESS_BYTES_MAX} bytes.")
         states = awareness.decode(update)
         introduces = not self._introduced and len(states) == 1
         self._introduced = True

@@ -240,7 +240,8 @@ async def test_G10_a_node_that_is_told_to_leave_closes_with_1012_and_exits(world
             await client.wait_synced()
         await asyncio.gather(*(client.set_many(50, client.name, per_turn=5) for client in stayers), leave(relays[0]))
         await clients.converged(*stayers, count=300, seconds_max=30)
-        codes = {close.code for client in stayers for close in await client.closes()}
+        # An attempt that the leaving node's backlog swallowed never was a connection: it is tried again elsewhere.
+        codes = {close.code for client in stayers for close in await client.closes() if close.opened}
         assert codes == {1012}
 
 

@@ -1,0 +1,436 @@
+"""One board's presence on one node."""
+
+import heapq
+import random
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+import msgpack
+import pytest
+
+from relay import awareness, protocol
+from relay.awareness import CLIENTS_PER_BOARD_MAX, EXPIRY_SECONDS, State
+from relay.presence import EXPIRY_CHECK_SECONDS, TICK_SECONDS, Presence
+
+GONE = b"null"
+HERE = b'{"user":"Ann"}'
+
+
+def messages_in(frames: bytes) -> list[bytes]:
+    """Take joined WebSocket frames apart."""
+    messages = []
+    while frames:
+        size, begin = frames[1], 2
+        if size > 125:
+            begin = 4 if size == 126 else 10
+            size = int.from_bytes(frames[2:begin], "big")
+        messages.append(frames[begin : begin + size])
+        frames = frames[begin + size :]
+    return messages
+
+
+class Handle:
+    def __init__(self) -> None:
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+
+
+class Clock:
+    """Time that passes when told to, and what is to happen then."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+        self._due: list[tuple[float, int, Callable[[], None], Handle]] = []
+        self._order = count()
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Handle:
+        assert seconds >= 0
+        handle = Handle()
+        heapq.heappush(self._due, (self.seconds + seconds, next(self._order), callback, handle))
+        return handle
+
+    def pass_(self, seconds: float) -> None:
+        """Let time pass; what is due at the very end happens too."""
+        end = self.seconds + seconds
+        while self._due and self._due[0][0] <= end:
+            self.seconds, _, callback, handle = heapq.heappop(self._due)
+            if not handle.is_cancelled:
+                callback()
+        self.seconds = end
+
+    @property
+    def waiting(self) -> int:
+        return sum(not handle.is_cancelled for *_, handle in self._due)
+
+
+class Node:
+    """The shell of one room's presence, and the room's members."""
+
+    def __init__(self, name: str, clock: Clock, publish: Callable[[bytes], None] | None = None) -> None:
+        self.published: list[bytes] = []
+        self.members: dict[Any, None] = {}
+        self.publish = publish or self._keep
+        self.call_later = clock.call_later
+        self._clock = clock
+        self.presence = Presence(name, self.members, self)
+
+    def _keep(self, message: bytes) -> None:
+        self.published.append(message)
+
+    def now(self) -> float:
+        return self._clock.seconds
+
+    def join(self, member: "Member") -> "Member":
+        self.members[member] = None
+        self.presence.joined(member)
+        return member
+
+    def leave(self, member: "Member") -> None:
+        del self.members[member]
+        self.presence.left(member)
+
+    def taken(self) -> list[bytes]:
+        published, self.published = self.published, []
+        return published
+
+
+class Member:
+    """Keeps the awareness updates that it is sent; a frame for each call of `send`."""
+
+    def __init__(self) -> None:
+        self.heard: list[list[State]] = []
+
+    def send(self, frame: bytes) -> None:
+        states = []
+        for message in messages_in(frame):
+            decoded = protocol.decode(message)
+            assert isinstance(decoded, protocol.Awareness)
+            states += awareness.decode(decoded.update)
+        self.heard.append(states)
+
+    def taken(self) -> list[list[State]]:
+        heard, self.heard = self.heard, []
+        return heard
+
+
+def said_by(message: bytes) -> list[State]:
+    """Return the states in a node's message; a query has none."""
+    body = msgpack.unpackb(message)[2]
+    return awareness.decode(body) if body else []
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def node(clock: Clock) -> Node:
+    return Node("here", clock)
+
+
+@pytest.fixture
+def elsewhere(node: Node, clock: Clock) -> Node:
+    """Another node, whose messages reach ours at once; not the other way round."""
+    return Node("elsewhere", clock, node.presence.received)
+
+
+# Ticks
+
+
+def test_the_first_change_goes_at_once_to_members_and_nodes(node: Node, clock: Clock) -> None:
+    ann, bob = node.join(Member()), node.join(Member())
+    node.presence.said(ann, [State(1, 1, HERE)], introduces=True)
+    clock.pass_(0.0)
+    assert ann.taken() == bob.taken() == [[State(1, 1, HERE)]]
+    assert [said_by(message) for message in node.taken()] == [[State(1, 1, HERE)]]
+
+
+def test_a_member_gets_at_most_one_frame_a_tick_with_the_latest_of_everyone(node: Node, clock: Clock) -> None:
+    ann, bob = node.join(Member()), node.join(Member())
+    node.presence.said(ann, [State(1, 1, HERE)], introduces=True)
+    clock.pass_(0.0)
+    ann.taken(), bob.taken(), node.taken()
+    for clocks in range(2, 50):
+        node.presence.said(ann, [State(1, clocks, b'{"at":%d}' % clocks)], introduces=False)
+        node.presence.said(bob, [State(2, clocks, b'{"at":%d}' % clocks)], introduces=False)
+        clock.pass_(TICK_SECONDS / 100)
+    assert not [*ann.taken(), *bob.taken(), *node.taken()]
+    clock.pass_(TICK_SECONDS)
+    latest = [State(1, 49, b'{"at":49}'), State(2, 49, b'{"at":49}')]
+    assert ann.taken() == bob.taken() == [latest]
+    assert [said_by(message) for message in node.taken()] == [latest]
+    clock.pass_(10 * TICK_SECONDS)
+    assert not [*ann.taken(), *bob.taken(), *node.taken()]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_stream_of_changes_is_cut_into_ticks_and_ends_with_the_truth(node: Node, clock: Clock, seed: int) -> None:
+    chance = random.Random(seed)
+    ann, bob = node.join(Member()), node.join(Member())
+    frames_at = []
+    for clocks in range(1, 300):
+        node.presence.said(ann, [State(1, clocks, b'{"at":%d}' % clocks)], introduces=False)
+        for _ in range(3):
+            clock.pass_(chance.choice([0.0, 0.001, 0.01]))
+            frames_at += [clock.seconds] * len(bob.taken())
+    assert len(frames_at) > 10
+    assert len(frames_at) <= 1 + (frames_at[-1] - frames_at[0] + 0.01) / TICK_SECONDS
+    clock.pass_(TICK_SECONDS)
+    assert (bob.taken() or ann.taken())[-1] == [State(1, 299, b'{"at":299}')]
+
+
+def test_repeating_what_it_hears_gets_a_stock_client_no_second_frame(node: Node, clock: Clock) -> None:
+    """Every stock client repeats every state that it hears: an answer to each would double all presence."""
+    ann, bob = node.join(Member()), node.join(Member())
+    node.presence.said(ann, [State(1, 1, HERE)], introduces=True)
+    clock.pass_(0.0)
+    (heard,) = bob.taken()
+    node.taken()
+    node.presence.said(bob, heard, introduces=False)
+    clock.pass_(TICK_SECONDS)
+    assert bob.taken() == []
+    assert node.taken() == []
+
+
+def test_a_lone_client_hears_an_answer_to_each_renewal(node: Node, clock: Clock) -> None:
+    """L16: it takes its server for dead after 30 s without a message, and renews its state every 15 s."""
+    ann = node.join(Member())
+    for clocks in range(1, 6):
+        node.presence.said(ann, [State(1, clocks, HERE)], introduces=clocks == 1)
+        clock.pass_(15.0)
+        assert ann.taken() == [[State(1, clocks, HERE)]]
+
+
+# Joining, leaving, asking
+
+
+def test_a_joiner_is_shown_who_is_there_and_nobody_else(node: Node, clock: Clock) -> None:
+    ann, bob = node.join(Member()), node.join(Member())
+    assert ann.taken() == [], "there is nobody to be shown"
+    node.presence.said(ann, [State(1, 1, HERE)], introduces=True)
+    node.presence.said(bob, [State(2, 1, HERE)], introduces=True)
+    node.leave(bob)
+    assert node.join(Member()).taken() == [[State(1, 1, HERE)]]
+
+
+def test_a_members_query_is_answered_to_it_alone_even_if_nobody_is_there(node: Node) -> None:
+    ann, bob = node.join(Member()), node.join(Member())
+    node.presence.tell_all(ann)
+    node.presence.said(ann, [State(1, 1, HERE)], introduces=True)
+    node.presence.tell_all(ann)
+    assert ann.taken() == [[], [State(1, 1, HERE)]]
+    assert bob.taken() == []
+
+
+def test_a_full_board_is_shown_in_messages_that_may_be_repeated_and_that_nodes_take(node: Node, clock: Clock) -> None:
+    """One whole message would be refused: by the next node, and as the echo of every browser that heard it."""
+    ann = node.join(Member())
+    crowd = [State(client, 1, HERE) for client in range(CLIENTS_PER_BOARD_MAX)]
+    for begin in range(0, len(crowd), 500):
+        node.presence.said(ann, crowd[begin : begin + 500], introduces=False)
+    joiner = node.join(Member())  # decodes each message as the session decodes its echo
+    assert [state for states in joiner.heard for state in states] == crowd
+    clock.pass_(TICK_SECONDS)
+    assert ann.taken() == [crowd]
+
+    other = Node("other", clock)
+    observer = other.join(Member())
+    for message in node.taken():
+        other.presence.received(message)
+    clock.pass_(0.0)
+    assert observer.taken() == [crowd]
+
+
+def test_who_leaves_is_gone_for_members_and_nodes(node: Node, clock: Clock) -> None:
+    ann, bob = node.join(Member()), node.join(Member())
+    node.presence.said(ann, [State(1, 4, HERE)], introduces=True)
+    clock.pass_(TICK_SECONDS)
+    bob.taken(), node.taken()
+    node.leave(ann)
+    clock.pass_(TICK_SECONDS)
+    assert bob.taken() == [[State(1, 4, GONE)]]
+    assert [said_by(message) for message in node.taken()] == [[State(1, 4, GONE)]]
+
+
+def test_the_last_to_leave_is_told_to_the_nodes_before_the_room_can_close(node: Node, clock: Clock) -> None:
+    ann = node.join(Member())
+    node.presence.said(ann, [State(1, 4, HERE)], introduces=True)
+    clock.pass_(0.0)
+    node.taken()
+    node.leave(ann)
+    assert [said_by(message) for message in node.taken()] == [[State(1, 4, GONE)]]
+    node.presence.close()
+    assert clock.waiting == 0
+
+
+def test_whoever_comes_back_as_it_went_is_told_so_alone(node: Node, clock: Clock) -> None:
+    ann, bob = node.join(Member()), node.join(Member())
+    node.presence.said(ann, [State(1, 4, HERE)], introduces=True)
+    node.leave(ann)
+    clock.pass_(TICK_SECONDS)
+    bob.taken()
+    back = node.join(Member())
+    node.presence.said(back, [State(1, 4, HERE)], introduces=True)
+    assert back.taken() == [[State(1, 4, GONE)]]
+    clock.pass_(TICK_SECONDS)
+    assert bob.taken() == []
+    node.presence.said(back, [State(1, 5, HERE)], introduces=False)
+    clock.pass_(TICK_SECONDS)
+    assert bob.taken() == back.taken() == [[State(1, 5, HERE)]]
+
+
+# Other nodes
+
+
+def test_what_another_node_says_reaches_our_members_and_goes_no_further(
+    node: Node, elsewhere: Node, clock: Clock
+) -> None:
+    ann = node.join(Member())
+    elsewhere.presence.said(elsewhere.join(Member()), [State(9, 1, HERE)], introduces=True)
+    clock.pass_(0.0)
+    assert ann.taken() == [[State(9, 1, HERE)]]
+    assert node.taken() == []
+
+
+def test_our_own_messages_come_back_and_are_ignored(node: Node, clock: Clock) -> None:
+    ann = node.join(Member())
+    node.presence.said(ann, [State(1, 1, HERE)], introduces=True)
+    clock.pass_(0.0)
+    own = node.taken()
+    node.presence.subscribed()
+    own += node.taken()
+    clock.pass_(TICK_SECONDS)
+    node.taken()
+    node.presence.said(ann, [State(1, 2, HERE)], introduces=False)
+    clock.pass_(TICK_SECONDS)
+    own += node.taken()
+    ann.taken()
+    for message in own:
+        node.presence.received(message)
+    clock.pass_(TICK_SECONDS)
+    assert not [*ann.taken(), *node.taken()]
+
+
+def test_a_node_that_begins_asks_and_tells_what_it_has(node: Node, clock: Clock) -> None:
+    ann = node.join(Member())
+    node.presence.said(ann, [State(1, 1, HERE)], introduces=True)
+    clock.pass_(0.0)
+    node.taken(), ann.taken()
+    node.presence.subscribed()
+    clock.pass_(TICK_SECONDS)
+    query, answer = node.taken()
+    assert said_by(query) == []
+    assert said_by(answer) == [State(1, 1, HERE)]
+    assert ann.taken() == [], "it was the nodes that may have missed something, not the members"
+
+
+def test_a_query_is_answered_with_what_we_answer_for_and_to_nodes_only(
+    node: Node, elsewhere: Node, clock: Clock
+) -> None:
+    ann = node.join(Member())
+    node.presence.said(ann, [State(1, 1, HERE)], introduces=True)
+    elsewhere.presence.said(elsewhere.join(Member()), [State(9, 1, HERE)], introduces=True)
+    clock.pass_(TICK_SECONDS)
+    node.taken(), ann.taken()
+    elsewhere.presence.subscribed()
+    clock.pass_(TICK_SECONDS)
+    assert [said_by(message) for message in node.taken()] == [[State(1, 1, HERE)]]
+    assert ann.taken() == [], "everybody would be told everything whenever a node opens the board"
+
+
+def test_what_came_over_to_us_is_ours_to_answer_for(node: Node, elsewhere: Node, clock: Clock) -> None:
+    there = elsewhere.join(Member())
+    elsewhere.presence.said(there, [State(1, 1, HERE)], introduces=True)
+    clock.pass_(TICK_SECONDS)
+    ann = node.join(Member())
+    node.presence.said(ann, [State(1, 1, HERE)], introduces=True)
+    clock.pass_(TICK_SECONDS)
+    assert [said_by(message) for message in node.taken()] == [[State(1, 1, HERE)]]
+    ann.taken()
+    elsewhere.leave(there)
+    clock.pass_(TICK_SECONDS)
+    observer = node.join(Member())
+    assert observer.taken() == [[State(1, 1, HERE)]], "a late word of the node that it left takes nobody away"
+
+
+def test_who_is_back_at_a_node_that_does_not_know_its_absence_is_told_by_one_that_does(
+    node: Node, elsewhere: Node, clock: Clock
+) -> None:
+    """It went with a node that is no more, and is at one that opened the board since: nobody else would show it."""
+    there = elsewhere.join(Member())
+    elsewhere.presence.said(there, [State(9, 3, HERE)], introduces=True)
+    clock.pass_(TICK_SECONDS)
+    elsewhere.leave(there)
+    observer = node.join(Member())
+
+    third = Node("third", clock)
+    back, bystander = third.join(Member()), third.join(Member())
+    third.presence.said(back, [State(9, 3, HERE)], introduces=True)
+    clock.pass_(TICK_SECONDS)
+    observer.taken(), back.taken(), bystander.taken()
+    for _ in range(2):  # news there, absence back; then its answer
+        for message in third.taken():
+            node.presence.received(message)
+        for message in node.taken():
+            third.presence.received(message)
+        if [State(9, 3, GONE)] in back.taken():
+            third.presence.said(back, [State(9, 4, HERE)], introduces=False)
+        clock.pass_(TICK_SECONDS)
+    assert observer.taken() == [[State(9, 4, HERE)]]
+    assert bystander.taken() == [[State(9, 4, HERE)]], "it never vanished where it is"
+
+
+def test_a_dead_nodes_users_expire(node: Node, elsewhere: Node, clock: Clock) -> None:
+    ann = node.join(Member())
+    node.presence.said(ann, [State(1, 1, HERE)], introduces=True)
+    there = elsewhere.join(Member())
+    for clocks in range(1, 6):
+        elsewhere.presence.said(there, [State(9, clocks, HERE)], introduces=False)
+        clock.pass_(15.0)
+    clock.pass_(EXPIRY_SECONDS - 15.0 - 1.0)
+    assert State(9, 5, GONE) not in [state for states in ann.taken() for state in states]
+    clock.pass_(EXPIRY_CHECK_SECONDS + 1.0)
+    assert ann.taken() == [[State(9, 5, GONE)]]
+    assert node.join(Member()).taken() == [[State(1, 1, HERE)]], "our own do not expire: their socket would have ended"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"\xc1",
+        b"text",
+        msgpack.packb(5),
+        msgpack.packb(("elsewhere", 0)),
+        msgpack.packb(("elsewhere", 0, "text")),
+        msgpack.packb((5, 0, b"\x00")),
+        msgpack.packb(("elsewhere", 2, awareness.encode([State(9, 1, HERE)]))),
+        msgpack.packb(("elsewhere", None, b"\x00")),
+        msgpack.packb(("elsewhere", 0, b"\x01")),
+        msgpack.packb(("elsewhere", 0, b"\x01\x01\x01\x01{")),
+        msgpack.packb({1: 2, 3: 4, 5: 6}),
+        b"\x91" * 5000,
+        msgpack.packb(("elsewhere", 1, b"")) + b"x",
+    ],
+)
+def test_a_message_that_nobody_sends_is_ignored(node: Node, clock: Clock, message: bytes) -> None:
+    ann = node.join(Member())
+    node.presence.said(ann, [State(1, 1, HERE)], introduces=True)
+    clock.pass_(TICK_SECONDS)
+    ann.taken(), node.taken()
+    node.presence.received(message)
+    clock.pass_(TICK_SECONDS)
+    assert not [*ann.taken(), *node.taken()]
+
+
+def test_nothing_happens_after_the_close(node: Node, clock: Clock) -> None:
+    ann = node.join(Member())
+    node.presence.said(ann, [State(1, 1, HERE)], introduces=True)
+    node.presence.close()
+    clock.pass_(10 * EXPIRY_SECONDS)
+    assert not [*ann.taken(), *node.taken()]
+    assert clock.waiting == 0

@@ -1,0 +1,181 @@
+"""The wire: y-protocols messages, and the WebSocket frames that are built once for all members."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pycrdt import Doc, create_sync_message, create_update_message
+
+from relay import protocol
+from relay.protocol import (
+    Awareness,
+    MalformedFrame,
+    Message,
+    QueryAwareness,
+    SyncStep1,
+    SyncStep2,
+    Update,
+    decode,
+    read_bytes,
+    read_varuint,
+    write_varuint,
+)
+
+BODY_SIZES = [0, 1, 127, 128, 300]
+MESSAGES: list[tuple[bytes, type[SyncStep1 | SyncStep2 | Update | Awareness]]] = [
+    (b"\x00\x00", SyncStep1),
+    (b"\x00\x01", SyncStep2),
+    (b"\x00\x02", Update),
+    (b"\x01", Awareness),
+]
+
+
+def body(size: int) -> bytes:
+    return bytes(index % 251 for index in range(size))
+
+
+def wire(prefix: bytes, content: bytes) -> bytes:
+    return prefix + write_varuint(len(content)) + content
+
+
+def message_in(frame: bytes) -> bytes:
+    """Take a WebSocket frame apart as RFC 6455 section 5.2 says; the payload must fill it."""
+    assert frame[0] == 0b1000_0010, "final, no extension, binary"
+    assert not frame[1] & 0b1000_0000, "a server does not mask"
+    size = frame[1]
+    begin = 2
+    if size == 126:
+        size = int.from_bytes(frame[2:4], "big")
+        begin = 4
+        assert size >= 126, "the shortest form of a length must be used"
+    elif size == 127:
+        size = int.from_bytes(frame[2:10], "big")
+        begin = 10
+        assert size >= 65536, "the shortest form of a length must be used"
+        assert size < 1 << 63
+    assert len(frame) == begin + size
+    return frame[begin:]
+
+
+@given(st.integers(0, 2 ** (7 * protocol.VARUINT_BYTES_MAX) - 1))
+def test_numbers_make_the_round_trip(number: int) -> None:
+    encoded = write_varuint(number)
+    assert read_varuint(b"\xff" + encoded + b"\xff", 1) == (number, 1 + len(encoded))
+
+
+def test_numbers_are_little_endian_groups_of_seven_bits() -> None:
+    assert write_varuint(0) == b"\x00"
+    assert write_varuint(127) == b"\x7f"
+    assert write_varuint(128) == b"\x80\x01"
+    assert write_varuint(2**53 - 1) == b"\xff\xff\xff\xff\xff\xff\xff\x0f"
+
+
+@pytest.mark.parametrize("data", [b"", b"\x80", b"\xff" * 7, b"\xff" * 8 + b"\x01", b"\x80" * 1_000_000])
+def test_a_number_that_does_not_end_in_time_is_malformed(data: bytes) -> None:
+    with pytest.raises(MalformedFrame):
+        read_varuint(data, 0)
+
+
+class CountedBytes(bytes):
+    """Counts how many of its bytes are looked at one by one."""
+
+    reads = 0
+
+    def __getitem__(self, index: Any) -> Any:
+        self.reads += isinstance(index, int)
+        return super().__getitem__(index)
+
+
+def test_a_huge_number_costs_no_more_than_eight_bytes() -> None:
+    data = CountedBytes(b"\xff" * 1_000_000)
+    with pytest.raises(MalformedFrame):
+        decode(data)
+    assert 0 < data.reads <= protocol.VARUINT_BYTES_MAX
+
+
+def test_an_announced_length_is_not_believed() -> None:
+    with pytest.raises(MalformedFrame):
+        read_bytes(write_varuint(2**53 - 1) + b"abc", 0)
+    assert read_bytes(b"\x03abcd", 0) == (b"abc", 4)
+
+
+@pytest.mark.parametrize(("prefix", "kind"), MESSAGES)
+@pytest.mark.parametrize("size", BODY_SIZES)
+def test_every_message_is_decoded(prefix: bytes, kind: type[Message], size: int) -> None:
+    assert decode(wire(prefix, body(size))) == kind(body(size))  # type: ignore[call-arg]
+
+
+def test_a_query_has_no_body() -> None:
+    assert decode(b"\x03") == QueryAwareness()
+
+
+def test_what_pycrdt_sends_is_decoded() -> None:
+    doc: Doc[Any] = Doc()
+    assert decode(create_sync_message(doc)) == SyncStep1(doc.get_state())
+    assert decode(create_update_message(body(200))) == Update(body(200))
+
+
+@pytest.mark.parametrize(("prefix", "kind"), MESSAGES)
+@pytest.mark.parametrize("size", BODY_SIZES)
+def test_every_truncation_is_malformed(prefix: bytes, kind: type[Message], size: int) -> None:
+    whole = wire(prefix, body(size))
+    for end in range(len(whole)):
+        with pytest.raises(MalformedFrame):
+            decode(whole[:end])
+
+
+@pytest.mark.parametrize("whole", [*(wire(prefix, body(5)) for prefix, _ in MESSAGES), b"\x03"])
+@pytest.mark.parametrize("tail", [b"\x00", b"\x03", b"x" * 200])
+def test_trailing_bytes_are_malformed(whole: bytes, tail: bytes) -> None:
+    decode(whole)
+    with pytest.raises(MalformedFrame):
+        decode(whole + tail)
+
+
+@pytest.mark.parametrize("prefix", [b"\x02", b"\x04", b"\x7f", b"\x80\x01", b"\x00\x03", b"\x00\x7f", b"\x00\x80\x01"])
+def test_unknown_types_are_malformed(prefix: bytes) -> None:
+    with pytest.raises(MalformedFrame):
+        decode(wire(prefix, body(5)))
+
+
+@given(st.binary(max_size=64))
+def test_any_bytes_are_a_message_or_malformed(data: bytes) -> None:
+    try:
+        message = decode(data)
+    except MalformedFrame:
+        return
+    assert isinstance(message, SyncStep1 | SyncStep2 | Update | Awareness | QueryAwareness)
+
+
+@pytest.mark.parametrize(
+    ("build", "kind"),
+    [
+        (protocol.sync_step_1, SyncStep1),
+        (protocol.sync_step_2, SyncStep2),
+        (protocol.update, Update),
+        (protocol.awareness, Awareness),
+    ],
+)
+@pytest.mark.parametrize("payload_size", [*range(3, 12), 124, 125, 126, 127, 65534, 65535, 65536, 65537])
+def test_frames_are_rfc_6455_frames_of_one_message(
+    build: Callable[[bytes], bytes], kind: Any, payload_size: int
+) -> None:
+    """Whatever the size: the length has three forms, and their borders are where frames go wrong."""
+    head_size = 1 if kind is Awareness else 2
+    size = next(
+        size
+        for size in range(max(0, payload_size - head_size - 3), payload_size)
+        if head_size + len(write_varuint(size)) + size == payload_size
+    )
+    message = message_in(build(body(size)))
+    assert len(message) == payload_size
+    assert decode(message) == kind(body(size))
+
+
+def test_frames_can_be_joined_into_one_write() -> None:
+    first, second = protocol.update(body(200)), protocol.awareness(b"\x00")
+    joined = first + second
+    assert message_in(joined[: len(first)]) == wire(b"\x00\x02", body(200))
+    assert message_in(joined[len(first) :]) == b"\x01\x01\x00"
