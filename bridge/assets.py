@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bridge.errors import FieldError, InvalidItem
-from bridge.shapes import Record, Records, asset_key, each, find_record, part, positive
+from bridge.shapes import Record, Records, asset_key, each, find_record, part
 
 _NAME_CHARS_MAX = 200
 _MIME_TYPES = {
@@ -41,12 +41,6 @@ def source_props(url: str) -> Record:
     name = urlsplit(url).path.rsplit("/", 1)[-1][:_NAME_CHARS_MAX] or "image"
     guessed = _MIME_TYPES.get(name.rsplit(".", 1)[-1].lower()) if "." in name else None
     return {"name": name, "src": url, "mimeType": guessed, "isAnimated": guessed in _ANIMATED}
-
-
-def asset_size(asset: Record, default: tuple[float, float]) -> tuple[float, float]:
-    """Return a picture's own width and height."""
-    props = part(asset, "props")
-    return positive(props.get("w"), default[0]), positive(props.get("h"), default[1])
 
 
 def own_assets(records: Records, shapes: set[str]) -> set[str]:

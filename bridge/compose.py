@@ -7,7 +7,7 @@ record passes the validators of tldraw 3.15.6, where each property is required a
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bridge.assets import asset_size, find_asset, make_asset, own_assets, source_props
+from bridge.assets import find_asset, make_asset, own_assets, source_props
 from bridge.decompose import NOTE_SIDE, decompose
 from bridge.errors import ItemExists, ItemNotFound
 from bridge.facets import OTHER, RECORD_TYPES, Facets, content_meant, content_props, style_meant, style_props
@@ -15,7 +15,7 @@ from bridge.geometry import Point, local_point
 from bridge.items import Item, content_of, patched, style_of
 from bridge.jsonvalue import tidy
 from bridge.placing import RandomBits, index_above, page_for_new
-from bridge.shapes import Record, Records, each, part, positive, shape_key
+from bridge.shapes import Record, Records, asset_key, each, find_record, part, positive, shape_key
 
 Changes = dict[str, Record | None]
 """Record key -> its new value, or None to delete it."""
@@ -191,10 +191,11 @@ def _asset_for(
 
 
 def _default_size(records: Records, record_type: str, facets: Facets) -> tuple[float, float]:
-    default = _DEFAULT_SIZES.get(record_type, (NOTE_SIDE, NOTE_SIDE))
-    if "asset_id" in facets:
-        return asset_size(find_asset(records, facets["asset_id"]), default)
-    return default
+    """Return the width and height of what is not told its own: a picture's, if the board knows the picture."""
+    width, height = _DEFAULT_SIZES.get(record_type, (NOTE_SIDE, NOTE_SIDE))
+    asset = find_record(records, asset_key(facets.get("asset_id", "")), "asset")
+    props = {} if asset is None else part(asset, "props")
+    return positive(props.get("w"), width), positive(props.get("h"), height)
 
 
 def _size_props(

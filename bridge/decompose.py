@@ -66,7 +66,7 @@ def read_size(shape: Record) -> dict[str, float]:
         case "geo" if height is not None:
             height += grow
     sizes = {"width": width, "height": height}
-    return {name: rounded(size) for name, size in sizes.items() if size is not None}
+    return {name: rounded(found) for name, size in sizes.items() if (found := number(size)) is not None}
 
 
 def _content(kind: str, shape: Record, records: Records) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from bridge.decompose import decompose, list_items
 from bridge.errors import FieldError, InvalidItem, ItemExists, ItemNotFound
 from bridge.items import parse_item
 from bridge.replicas import Replicas
-from bridge.writer import Writer
+from bridge.writer import Changes, Records, Writer
 
 log = structlog.get_logger()
 
@@ -70,8 +70,7 @@ class Items:
         item = parse_item(await _json_of(request))
         item_id = item.id or str(uuid.uuid4())
         compose = partial(create, item=item, item_id=item_id, random_bits=self._random_bits)
-        entry_id = await self._writer.write(board, compose)
-        answer = await self._answer(board, item_id, entry_id, status=201)
+        answer = await self._write(board, item_id, compose, status=201)
         answer.headers["Location"] = f"/v1/boards/{board}/items/{item_id}"
         return answer
 
@@ -84,15 +83,15 @@ class Items:
     async def get_one(self, request: web.Request) -> web.Response:
         """Return one item."""
         board = await self._enter(request)
-        return await self._answer(board, request.match_info["id"])
+        async with self._replicas.use(board) as held:
+            return web.json_response(decompose(held.replica.records, request.match_info["id"]))
 
     async def patch(self, request: web.Request) -> web.Response:
         """Change what a merge patch says, and nothing else: 200 with the item as it stands then."""
         board = await self._enter(request, to_write=True)
         item_id = request.match_info["id"]
         change = partial(apply_patch, item_id=item_id, patch=await _json_of(request))
-        entry_id = await self._writer.write(board, change)
-        return await self._answer(board, item_id, entry_id)
+        return await self._write(board, item_id, change)
 
     async def delete(self, request: web.Request) -> web.Response:
         """Take an item off the board, with what is inside it: 204."""
@@ -101,12 +100,19 @@ class Items:
         entry_id = await self._writer.write(board, lambda records: dict.fromkeys(delete(records, item_id)))
         return web.Response(status=204, headers=_headers(entry_id))
 
-    async def _answer(
-        self, board: BoardId, item_id: str, entry_id: EntryId | None = None, status: int = 200
+    async def _write(
+        self, board: BoardId, item_id: str, compose: Callable[[Records], Changes], status: int = 200
     ) -> web.Response:
-        async with self._replicas.use(board) as held:
-            item = decompose(held.replica.records, item_id)
-        return web.json_response(item, status=status, headers=_headers(entry_id))
+        """Change the board; answer with the item as this write left it, whatever others do to it by then."""
+        left: dict[str, Any] = {}
+
+        def compose_and_read(records: Records) -> Changes:
+            changes = compose(records)
+            left.update(decompose({**records, **changes}, item_id))
+            return changes
+
+        entry_id = await self._writer.write(board, compose_and_read)
+        return web.json_response(left, status=status, headers=_headers(entry_id))
 
     async def _enter(self, request: web.Request, *, to_write: bool = False) -> BoardId:
         """Return the board, if the request's key opens it; create it for a key that may."""

@@ -106,8 +106,7 @@ def content_props(kind: str, facets: Facets, changed: Collection[str]) -> Record
 
 def style_meant(kind: str, style: Mapping[str, Any]) -> Facets:
     """Return what a style says about an item of this type, with the defaults of what it leaves out."""
-    meant = _STYLE_DEFAULTS | ({"align": "start"} if kind in _STARTS else {})
-    meant |= {name: value for name, value in style.items() if name in meant and value is not None}
+    meant = {**_STYLE_DEFAULTS, **({"align": "start"} if kind in _STARTS else {}), **style}
     if isinstance(meant["color"], str) and HEX_COLOR.fullmatch(meant["color"]):
         meant["color"] = nearest_color(meant["color"], paper=RECORD_TYPES.get(kind) == "note")
     return {name: meant[name] for name in (*_STYLE_PROPS.get(RECORD_TYPES.get(kind, ""), ()), "opacity")}

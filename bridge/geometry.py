@@ -21,7 +21,7 @@ class Point(NamedTuple):
 
 def page_point(records: Records, shape: Record) -> Point | None:
     """Return where a shape's origin is on its page; None if that is beyond all numbers."""
-    point = Point(shape["x"], shape["y"])
+    point = Point(float(shape["x"]), float(shape["y"]))
     above = _ancestors(records, shape)
     for ancestor in above:
         point = _turned(point, _angle(ancestor))

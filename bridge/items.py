@@ -242,9 +242,8 @@ def patched(seen: Mapping[str, Any], patch: Any) -> dict[str, Any]:
     if problems:
         raise _invalid(problems)
     merged: dict[str, Any] = merge_patch(seen, patch)
-    content = patch.get("content")
-    if seen["type"] == "frame" and isinstance(content, dict) and "text" in content and "title" not in content:
-        merged["content"].pop("title", None)  # by its other name
+    if seen["type"] == "frame" and isinstance(patch.get("content"), dict):
+        _keep_one_name(merged["content"], patch["content"])
     _, problems = _validate(merged if seen["type"] != "other" else _moved(merged))
     problems = [(loc, message) for loc, message in problems if _touches(patch, loc)]
     if problems:
@@ -294,6 +293,13 @@ def _validate_patch(seen: Mapping[str, Any], patch: Any) -> _Problems:
         what = f"This is a person's {seen['content'].get('type')}: it can only be moved (x, y) or deleted here."
         problems += [((name,), what) for name in changed if name not in (*_MOVABLE, *_FIXED)]
     return problems
+
+
+def _keep_one_name(content: dict[str, Any], patch: Mapping[str, Any]) -> None:
+    """Drop a frame's title under the name that a patch does not use."""
+    used = [name for name in ("title", "text") if patch.get(name) is not None]
+    if len(used) == 1:
+        content.pop("text" if used == ["title"] else "title", None)
 
 
 def _moved(other: Mapping[str, Any]) -> dict[str, Any]:

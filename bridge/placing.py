@@ -4,17 +4,15 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from fractional_indexing import FIError, generate_key_between
+from fractional_indexing import generate_key_between
 
 from bridge.shapes import Record, Records, each, find_record
 
 FIRST_PAGE = "page:page"
 """Every canvas makes its first page under this name, so that two that open a fresh board at once make the same one."""
-INDEX_CHARS_MAX = 400
-"""Longer index keys in the board are hostile, and not minded."""
 JITTER_DIGITS = 3
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_INDEX = re.compile(r"[A-Za-z][0-9A-Za-z]*")
+_INTEGER_HEAD = re.compile(r"[B-Za-x]")
 
 RandomBits = Callable[[int], int]
 """`random.getrandbits` or the like: a number of so many random bits."""
@@ -52,19 +50,18 @@ def index_above(records: Records, parent_id: str, random_bits: RandomBits) -> st
 
 
 def _highest(indexes: Iterable[Any]) -> str | None:
-    """Return the highest valid index key."""
-    for index in sorted({index for index in indexes if isinstance(index, str)}, reverse=True):
-        if is_index(index):
-            return index
-    return None
+    """Return the highest integer part of index keys: what is above that is above the whole key."""
+    return max((integer for index in indexes if (integer := integer_part(index))), default=None)
 
 
-def is_index(index: str) -> bool:
-    """Return whether this is an index key that another can be put above."""
-    if len(index) > INDEX_CHARS_MAX or not _INDEX.fullmatch(index):
-        return False
-    try:
-        generate_key_between(index, None)
-    except FIError:
-        return False
-    return True
+def integer_part(index: Any) -> str | None:
+    """Return the digits of an index key before its fraction; None if it has none, or is too far out to be honest.
+
+    The first letter tells how many there are: Z and a two, Y and b three, and so on. The outermost letters, on whose
+    meaning the canvas and the library here differ, are beyond any board's reach and not minded.
+    """
+    if not isinstance(index, str) or not _INTEGER_HEAD.match(index):
+        return None
+    digits = ord(index[0]) - ord("a") + 2 if index[0] >= "a" else ord("Z") - ord(index[0]) + 2
+    integer = index[:digits]
+    return integer if len(integer) == digits and set(integer) <= set(_DIGITS) else None

@@ -11,7 +11,7 @@ RichText = dict[str, Any]
 NODES_READ_MAX = 20_000
 """A rich text is read this far: an agent's longest text, one line for every character, fits."""
 TEXT_READ_CHARS_MAX = 100_000
-_TEXT_BLOCKS = frozenset({"paragraph", "heading", "codeBlock"})
+_TEXT_BLOCKS = ("paragraph", "heading", "codeBlock")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _BOLD = {"type": "bold"}
 

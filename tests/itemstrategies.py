@@ -72,8 +72,7 @@ def items(types: tuple[str, ...] = ITEM_TYPES) -> st.SearchStrategy[dict[str, An
 
 def patches(kind: str) -> st.SearchStrategy[dict[str, Any]]:
     """Valid patches of an item of this type."""
-    known = {"image": _optional({}, alt=TEXT), "shape": CONTENT["shape"]}
-    content = known.get(kind) or CONTENT[kind]
+    content = _optional({}, alt=TEXT) if kind == "image" else CONTENT[kind]
     return _optional(
         {},
         x=COORDINATE,
@@ -95,6 +94,7 @@ HOSTILE = st.recursive(
         inner, max_size=5),
     max_leaves=12,
 )  # fmt: skip
+EXTREME = st.sampled_from([1e308, -1e308, 5e-324, math.inf, math.nan, 2**63, 10**400, -1, 0, True])
 _KEYS = st.sampled_from(["shape:a", "shape:b", "shape:c", "page:page", "asset:a", "binding:a", "document:document"])
 
 
@@ -114,12 +114,12 @@ def hostile_maps(draw: st.DrawFn) -> dict[str, Any]:
             "meta": {},
         }
         for name in draw(st.lists(st.sampled_from([*record, "rotation", "index", "opacity", "fromId", "toId"]))):
-            record[name] = draw(HOSTILE)
+            record[name] = draw(HOSTILE | EXTREME)
         for part in ("props", "meta"):
             if isinstance(record[part], dict):
                 record[part] |= draw(st.dictionaries(st.sampled_from([
                     "richText", "w", "h", "scale", "growY", "color", "name", "assetId", "src", "geo", "autoSize",
                     "content", "style", "dockerclaw_type", "dockerclaw_id", "created_by",
-                ]), HOSTILE, max_size=4))  # fmt: skip
+                ]), HOSTILE | EXTREME, max_size=4))  # fmt: skip
         records[key] = draw(st.just(record) | HOSTILE)
     return records

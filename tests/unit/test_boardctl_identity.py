@@ -9,12 +9,14 @@ import pytest
 from boardctl import identity
 from boardctl.errors import CannotStart
 
-NOBODY = pwd.getpwnam("nobody")
+# Somebody else than whoever runs the tests.
+OTHER = pwd.getpwnam("daemon" if os.geteuid() == pwd.getpwnam("nobody").pw_uid else "nobody")
 
 
 @pytest.fixture
 def as_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(identity, "ORDINARY_USER", OTHER.pw_name)
 
 
 def test_an_ordinary_user_runs_it_himself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,9 +24,9 @@ def test_an_ordinary_user_runs_it_himself(tmp_path: Path, monkeypatch: pytest.Mo
     assert identity.ordinary_identity(tmp_path / "data", Path("/bin/true")) is None
 
 
-def test_root_hands_it_to_nobody_with_no_rights_where_the_way_is_open(as_root: None) -> None:
+def test_root_hands_it_to_an_ordinary_user_without_rights_where_the_way_is_open(as_root: None) -> None:
     chosen = identity.ordinary_identity(Path("/no such folder/data"), Path("/bin/true"))
-    assert chosen == identity.Identity(NOBODY.pw_uid, NOBODY.pw_gid, passes_closed_folders=False)
+    assert chosen == identity.Identity(OTHER.pw_uid, OTHER.pw_gid, passes_closed_folders=False)
 
 
 @pytest.mark.parametrize("closed", ["data", "program"])
@@ -32,19 +34,18 @@ def test_root_lets_it_pass_closed_folders(as_root: None, tmp_path: Path, closed:
     tmp_path.chmod(0o700)
     where = {"data": Path("/no such folder/data"), "program": Path("/bin/true"), closed: tmp_path / "x"}
     chosen = identity.ordinary_identity(where["data"], where["program"])
-    # Run by an ordinary user, nobody is not the one to whom the folder is closed, and yet it is closed to nobody.
-    assert chosen == identity.Identity(NOBODY.pw_uid, NOBODY.pw_gid, passes_closed_folders=True)
+    assert chosen == identity.Identity(OTHER.pw_uid, OTHER.pw_gid, passes_closed_folders=True)
 
 
 def test_a_program_that_only_its_owner_may_execute_counts_as_closed(as_root: None, tmp_path: Path) -> None:
     program = tmp_path / "initdb"
     program.touch(0o700)
-    assert not identity._may_enter(program, NOBODY.pw_uid, NOBODY.pw_gid)
+    assert not identity._may_enter(program, OTHER.pw_uid, OTHER.pw_gid)
     assert identity._may_enter(program, program.stat().st_uid, 0)
     program.chmod(0o710)
-    assert identity._may_enter(program, NOBODY.pw_uid, program.stat().st_gid)
+    assert identity._may_enter(program, OTHER.pw_uid, program.stat().st_gid)
     program.chmod(0o701)
-    assert identity._may_enter(program, NOBODY.pw_uid, NOBODY.pw_gid)
+    assert identity._may_enter(program, OTHER.pw_uid, OTHER.pw_gid)
 
 
 def test_without_an_ordinary_user_it_says_what_to_do(as_root: None, monkeypatch: pytest.MonkeyPatch) -> None:
