@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator
@@ -15,6 +14,7 @@ from typing import Any
 import aiohttp
 
 from boardctl.connections import Connections, connected
+from boardctl.servers.wheels import free_port
 from boardlog.access import new_key
 from boardlog.grant import Role
 from boardlog.ids import BoardId
@@ -135,11 +135,3 @@ async def system(redis_url: str, database_url: str, redis_key_prefix: str, logs:
             yield made
         finally:
             await made.stop()
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -1,10 +1,14 @@
 """Finding the servers' programs in their wheels, and a port for them."""
 
+import secrets
 import socket
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
 from boardctl.errors import CannotStart
+
+PORTS = range(20_000, 32_000)
 
 
 def program_in(package: str, path: str, instead: str) -> Path:
@@ -24,7 +28,11 @@ def program_in(package: str, path: str, instead: str) -> Path:
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody uses at this moment."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port of 127.0.0.1 that nobody uses at this moment.
+
+    Below those that the kernel gives to outgoing connections, or one of them could take it before it is listened on.
+    """
+    while True:
+        port = secrets.choice(PORTS)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
