@@ -17,21 +17,8 @@ from typing import Any, NamedTuple
 from pycrdt import Doc, get_update, merge_updates
 
 from boardlog.errors import InvalidUpdate
-from boardlog.update import (
-    CLIENT_MAX,
-    CLOCK_MAX,
-    SKIP,
-    STRING,
-    Intervals,
-    Link,
-    Links,
-    Ranges,
-    dissect,
-    is_misplaced,
-    read_count,
-    read_text,
-    read_varint,
-)
+from boardlog.lib0 import read_count, read_text, read_varint
+from boardlog.update import CLIENT_MAX, CLOCK_MAX, SKIP, STRING, Intervals, Link, Links, Ranges, dissect, is_misplaced
 
 EMPTY_UPDATE = b"\x00\x00"
 """An update that says nothing: no content, no deletions."""
