@@ -84,8 +84,13 @@ class Progress:
             f"export REDIS_URL={shlex.quote(ready.redis_url)}\n"
             f"    export DATABASE_URL={shlex.quote(ready.database_url)}"
         )
+        client = (
+            f"new WebsocketProvider('{ready.relays[0].replace('http', 'ws', 1)}/ws', '{ready.board}', doc, "
+            f"{{ params: {{ apiKey: '{ready.api_key}' }} }})"
+        )
         for title, text in (
-            ("The canvas", ready.canvas),
+            ("A y-websocket client", client),
+            ("The canvas (it is still to be built: this will be its address)", ready.canvas),
             ("The agents' API", f"{ready.bridge}/docs"),
             ("A note from an agent", example),
             ("For boardctl and your own tools", stores),
