@@ -98,6 +98,15 @@ class Follow:
     def received(self, message: bytes) -> None:
         """See tail.Listener: apply what links to our cursor; repair whatever else."""
         try:
+            self._receive(message)
+        except Exception:
+            # A fault of one board's reader must not end the connection that serves them all.
+            log.exception("follow_failed", board=self.board)
+            self.stop()
+            self._reader.failed(StorageUnavailable("The board's log could not be read: try again."))
+
+    def _receive(self, message: bytes) -> None:
+        try:
             publish = parse_publish(message)
         except InvalidEntry as error:
             log.warning("publish_unreadable", board=self.board, reason=str(error))

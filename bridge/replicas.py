@@ -35,6 +35,8 @@ class Held:
         self.lock = asyncio.Lock()
         self.intents = Intents()
         self.users = 0
+        self.is_dropped = False
+        """Whether this copy is followed no more: nothing may be written from it."""
 
 
 class Replicas:
@@ -79,6 +81,7 @@ class Replicas:
         """Forget a copy: its client id is never used again (L15). Harmless if there is none."""
         held = self._held.pop(board, None)
         if held is not None:
+            held.is_dropped = True
             held.follow.stop()
             held.replica.stop()
 
@@ -104,9 +107,9 @@ class Replicas:
         replica = held.replica
         try:
             async with asyncio.timeout(CATCH_UP_SECONDS_MAX):
-                if replica.ready.is_set():
-                    await held.follow.catch_up()
                 await replica.ready.wait()
+                if replica.error is None:
+                    await held.follow.catch_up()
         except TimeoutError as error:
             raise StorageUnavailable("The board's log does not answer just now: try again.") from error
         if replica.error is not None:

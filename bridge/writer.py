@@ -75,6 +75,8 @@ class Writer:
         replica = held.replica
         if replica.error is not None:
             raise replica.error
+        if held.is_dropped:
+            raise StorageUnavailable("The board's copy was dropped meanwhile: try again.")
         update = replica.change(changes)
         if not update or validate(update).is_empty:
             return None

@@ -32,6 +32,7 @@ class _Open:
         self.ready = asyncio.Event()
         self.joining = 0
         self.folding: asyncio.Task[None] | None = None
+        self.can_fold = True
         self.linger: Timer | None = None
 
 
@@ -119,7 +120,7 @@ class Hub:
             # Gone from the hub at once: the next joiner tries anew.
             self._close(opened)
             opened.ready.set()
-        elif room.state is not None and room.state.is_long:
+        elif room.state is not None and room.state.is_long and opened.can_fold:
             if opened.folding is None:
                 opened.folding = self._start(self._fold(opened))
         else:
@@ -135,7 +136,9 @@ class Hub:
                 state.folded(folded.state, len(updates))
                 state = opened.room.state
         except BoardLogError as error:
-            log.warning("fold_failed", board=opened.room.board, reason=str(error))  # the state is right without it
+            # The state is right without it. Not again at every entry that comes: this board needs an operator.
+            log.warning("fold_failed", board=opened.room.board, reason=str(error))
+            opened.can_fold = False
         finally:
             opened.folding = None
             opened.ready.set()

@@ -342,6 +342,23 @@ async def test_a_board_that_does_not_exist_fails_its_reader(world: World) -> Non
         assert isinstance(book.error, BoardNotFound)
 
 
+async def test_a_reader_that_fails_fails_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = BoardId("other")
+    await world.log.snapshots.create(other)
+    async with following(world) as (_, faulty), following(world, other) as (healthy, book):
+        await until(lambda: faulty.loads == book.loads == 1)
+
+        def fail(entries: Sequence[Entry]) -> None:
+            raise RuntimeError("a fault of ours")
+
+        monkeypatch.setattr(faulty, "entries", fail)
+        await world.append(b"breaks the one")
+        await until(lambda: faulty.error is not None)
+        last = await world.append(b"reaches the other", other)
+        await until(lambda: healthy.cursor == last)
+        assert book.names == {b"reaches the other"}
+
+
 async def test_an_unreadable_entry_stops_nobody(world: World) -> None:
     async with following(world) as (follow, book):
         await until(lambda: book.loads == 1)
