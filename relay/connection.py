@@ -12,7 +12,7 @@ import structlog
 from aiohttp import WSMsgType, web
 
 from boardlog.appender import Appender
-from boardlog.errors import BoardLogError
+from boardlog.errors import BoardLogError, StorageUnavailable
 from boardlog.grant import Grant
 from boardlog.stream import Appended
 from relay import protocol
@@ -133,8 +133,8 @@ class Connection:
     async def serve(self, room: Room) -> None:
         """Join the room and read until the socket ends. What was read is appended whatever happens to it."""
         self.room = room
-        room.attach(self)
         try:
+            self._attach(room)
             async for message in self._socket:
                 if self._closing is not None:
                     continue  # until the client has answered the close, or is cut off
@@ -150,6 +150,14 @@ class Connection:
             if self._closing is not None:
                 self._closing.cancel()
             self._ended.set()
+
+    def _attach(self, room: Room) -> None:
+        try:
+            room.attach(self)
+        except ValueError as error:  # InvalidUpdate too
+            # A damaged snapshot is the operator's to mend; the client is told to come back, not cut off.
+            log.error("state_unreadable", board=room.board, reason=str(error))  # noqa: TRY400  the sentence says it
+            self.close(*close_for(StorageUnavailable(str(error))))
 
     async def _receive(self, room: Room, frame: bytes) -> None:
         """Carry out one frame; then wait, if this client has more on its way than may be."""

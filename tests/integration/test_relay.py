@@ -9,7 +9,8 @@ from pycrdt import Doc, Map
 
 from boardlog.access import EVERY_BOARD, new_key
 from boardlog.grant import Role
-from boardlog.ids import BoardId
+from boardlog.ids import GENESIS, BoardId
+from boardlog.snapshots import Snapshot
 from tests.balancer import RoundRobin
 from tests.rawclient import framed, raw_client
 from tests.services import System, system
@@ -247,6 +248,14 @@ async def test_G10_a_node_that_is_told_to_leave_closes_with_1012_and_exits(world
 
 async def leave(relay) -> None:
     assert await relay.terminate() == 0
+
+
+async def test_a_damaged_snapshot_tells_its_clients_to_come_back(world) -> None:
+    relay = (await world.relays(1))[0]
+    damaged = Snapshot(world.board, 1, GENESIS, GENESIS.id, b"\xff\xff not a state", b"\x00")
+    await world.stores.snapshots.store(damaged, [])
+    async with raw_client(f"{relay.ws}/{world.board}", params={"apiKey": world.editor_key}) as client:
+        assert (await client.closed()).code == 1013
 
 
 async def test_health_tells_rooms_and_connections_and_no_key_is_in_any_log(world) -> None:
