@@ -1,29 +1,15 @@
 """The work queue of compaction (L9): the same cases against the twin, Valkey and Redis."""
 
 import asyncio
-from collections.abc import AsyncIterator
-
-import pytest
 
 from boardlog.due import Claim
 from boardlog.ids import GENESIS, BoardId
 from boardlog.log import random_tag
 from boardlog.stream import Append
-from tests.contract.stores import MACHINE_REDIS, Logs, redis_logs, twin_logs
+from tests.contract.stores import Logs
 
 A, B = BoardId("a"), BoardId("b")
 LONG_MS = 60_000
-
-
-@pytest.fixture(params=["twin", "valkey", "redis"])
-async def logs(request: pytest.FixtureRequest, redis_key_prefix: str) -> AsyncIterator[Logs]:
-    if request.param == "twin":
-        async with twin_logs() as made:
-            yield made
-    else:
-        url = request.getfixturevalue("redis_url") if request.param == "valkey" else MACHINE_REDIS
-        async with redis_logs(url, redis_key_prefix) as made:
-            yield made
 
 
 async def claim_soon(logs: Logs, lease_ms: int = LONG_MS) -> Claim:

@@ -1,7 +1,7 @@
 """Streams: the same cases against the twin, Valkey and Redis. The rules are those of ARCHITECTURE.md."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
 
@@ -10,21 +10,10 @@ from boardlog.errors import NoLog
 from boardlog.ids import GENESIS, BoardId, Cursor, EntryId, Tag
 from boardlog.log import random_tag
 from boardlog.stream import PAGE_ENTRIES, Append, Appended
-from tests.contract.stores import MACHINE_REDIS, Logs, redis_logs, twin_logs
+from tests.contract.stores import Logs, redis_logs
 
 BOARD, OTHER = BoardId("board"), BoardId("other")
 FAR = Cursor(EntryId(9_999_999_999_999, 5), Tag("far"))
-
-
-@pytest.fixture(params=["twin", "valkey", "redis"])
-async def logs(request: pytest.FixtureRequest, redis_key_prefix: str) -> AsyncIterator[Logs]:
-    if request.param == "twin":
-        async with twin_logs() as made:
-            yield made
-    else:
-        url = request.getfixturevalue("redis_url") if request.param == "valkey" else MACHINE_REDIS
-        async with redis_logs(url, redis_key_prefix) as made:
-            yield made
 
 
 def payload(*updates: bytes) -> bytes:

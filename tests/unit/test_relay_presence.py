@@ -1,9 +1,7 @@
 """One board's presence on one node."""
 
-import heapq
 import random
 from collections.abc import Callable
-from itertools import count
 from typing import Any
 
 import msgpack
@@ -12,58 +10,10 @@ import pytest
 from relay import awareness, protocol
 from relay.awareness import CLIENTS_PER_BOARD_MAX, EXPIRY_SECONDS, State
 from relay.presence import EXPIRY_CHECK_SECONDS, TICK_SECONDS, Presence
+from tests.presencefakes import Clock, messages_in
 
 GONE = b"null"
 HERE = b'{"user":"Ann"}'
-
-
-def messages_in(frames: bytes) -> list[bytes]:
-    """Take joined WebSocket frames apart."""
-    messages = []
-    while frames:
-        size, begin = frames[1], 2
-        if size > 125:
-            begin = 4 if size == 126 else 10
-            size = int.from_bytes(frames[2:begin], "big")
-        messages.append(frames[begin : begin + size])
-        frames = frames[begin + size :]
-    return messages
-
-
-class Handle:
-    def __init__(self) -> None:
-        self.is_cancelled = False
-
-    def cancel(self) -> None:
-        self.is_cancelled = True
-
-
-class Clock:
-    """Time that passes when told to, and what is to happen then."""
-
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-        self._due: list[tuple[float, int, Callable[[], None], Handle]] = []
-        self._order = count()
-
-    def call_later(self, seconds: float, callback: Callable[[], None]) -> Handle:
-        assert seconds >= 0
-        handle = Handle()
-        heapq.heappush(self._due, (self.seconds + seconds, next(self._order), callback, handle))
-        return handle
-
-    def pass_(self, seconds: float) -> None:
-        """Let time pass; what is due at the very end happens too."""
-        end = self.seconds + seconds
-        while self._due and self._due[0][0] <= end:
-            self.seconds, _, callback, handle = heapq.heappop(self._due)
-            if not handle.is_cancelled:
-                callback()
-        self.seconds = end
-
-    @property
-    def waiting(self) -> int:
-        return sum(not handle.is_cancelled for *_, handle in self._due)
 
 
 class Node:
