@@ -5,7 +5,6 @@ bytes in it next to nothing.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
 
 import structlog
@@ -19,6 +18,7 @@ from relay import protocol
 from relay.awareness import EMPTY
 from relay.room import Room, close_for
 from relay.session import CloseCode, SendState, Session
+from relay.unlogged import Unlogged
 
 log = structlog.get_logger()
 
@@ -56,8 +56,9 @@ class Connection:
         self._outbox: list[bytes] = []
         self._outbox_bytes_max = outbox_bytes_max
         self._state_bytes = 0
-        self._unlogged: deque[int] = deque()
-        self._unlogged_bytes = 0
+        self._flush_is_due = False
+        self._unlogged = Unlogged()
+        self._told_saved: int | None = None  # it did not ask
         self._may_read = asyncio.Event()
         self._may_read.set()
         self._loop = asyncio.get_running_loop()
@@ -71,9 +72,8 @@ class Connection:
         """Queue a frame; whatever this turn of the loop brings is written at once, at its end."""
         if self._closing is not None:
             return
-        if not self._outbox:
-            self._loop.call_soon(self._flush)
         self._outbox.append(frame)
+        self._flush_soon()
 
     def send_state(self, frames: Sequence[bytes]) -> None:
         """Queue a board's state. What waits may exceed the outbox's bound by its size, until it has been taken."""
@@ -107,20 +107,34 @@ class Connection:
         if self.room is None:
             return
         self._unlogged.append(len(update))
-        self._unlogged_bytes += len(update)
-        if self._unlogged_bytes > UNLOGGED_BYTES_MAX:
+        if self._unlogged.size_bytes > UNLOGGED_BYTES_MAX:
             self._may_read.clear()
         self._appender.append(self.room.board, update, self)
+
+    def drop(self) -> None:
+        """See room.Member."""
+        self._unlogged.drop()
+        self._settled()
+
+    def tell_saved(self) -> None:
+        """Answer a Hello, and every further one. From now on the count follows whenever it grows (L11)."""
+        self._told_saved = self._unlogged.settled
+        self.send(protocol.welcome(can_append=self.grant.can_append) + protocol.saved(self._told_saved))
+
+    def unsaved(self) -> None:
+        """See room.Member. A count that follows speaks of what came before: the client waits for its next answer."""
+        if self._told_saved is not None:
+            self.send(protocol.unsaved())
 
     # What the appender says (appender.Source)
 
     def logged(self, updates: int, appended: Appended) -> None:
         """See appender.Source."""
-        for _ in range(updates):
-            self._unlogged_bytes -= self._unlogged.popleft()
-        if self._unlogged_bytes <= UNLOGGED_BYTES_MAX:
+        self._unlogged.logged(updates)
+        self._settled()
+        if self._unlogged.size_bytes <= UNLOGGED_BYTES_MAX:
             self._may_read.set()
-        if self.room is not None and not self._unlogged:  # all that it has said is in the log
+        if self.room is not None and self._unlogged.is_empty:  # all that it has said is in the log
             self.room.logged(self, appended.cursor)
 
     def append_failed(self, error: BoardLogError) -> None:
@@ -180,7 +194,20 @@ class Connection:
         except TimeoutError:
             self.close(CloseCode.TOO_SLOW, "The board's state was not taken in time.")
 
+    def _settled(self) -> None:
+        if self._told_saved is not None and self.room is not None:
+            self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        if not self._flush_is_due:
+            self._flush_is_due = True
+            self._loop.call_soon(self._flush)
+
     def _flush(self) -> None:
+        self._flush_is_due = False
+        if self._closing is None and self._told_saved is not None and self._told_saved < self._unlogged.settled:
+            self._told_saved = self._unlogged.settled
+            self._outbox.append(protocol.saved(self._told_saved))
         if self._outbox and not self._transport.is_closing():
             self._transport.write(b"".join(self._outbox))
             self._sent_at = self._loop.time()

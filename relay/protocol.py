@@ -1,6 +1,7 @@
-"""The wire: y-protocols messages in WebSocket binary frames (pure).
+"""The wire: y-protocols messages in WebSocket binary frames, and one of our own (pure).
 
-Source: y-protocols PROTOCOL.md (sync and awareness); RFC 6455 section 5.2 for the frame around them.
+Source: y-protocols PROTOCOL.md (sync and awareness); RFC 6455 section 5.2 for the frame around them. Our own message
+tells a client what is saved (L11), if it asked: stock clients know no type 100, and never see one.
 """
 
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from boardlog.errors import BoardLogError
 VARUINT_BYTES_MAX = 8
 """53 bits, what JavaScript counts exactly, take 8 bytes of 7."""
 
-_SYNC, _AWARENESS, _QUERY_AWARENESS = 0, 1, 3
+_SYNC, _AWARENESS, _QUERY_AWARENESS, _SAVING = 0, 1, 3, 100
 _STEP_1, _STEP_2, _UPDATE = 0, 1, 2
+_HELLO, _SAVED, _UNSAVED = 0, 1, 2
+_HELLO_VERSION = 1
 
 
 class MalformedFrame(BoardLogError, ValueError):
@@ -51,7 +54,12 @@ class QueryAwareness:
     """The peer asks for all states."""
 
 
-Message = SyncStep1 | SyncStep2 | Update | Awareness | QueryAwareness
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The peer wants to be told what is saved (L11)."""
+
+
+Message = SyncStep1 | SyncStep2 | Update | Awareness | QueryAwareness | Hello
 
 
 def read_varuint(data: bytes, position: int) -> tuple[int, int]:
@@ -99,6 +107,8 @@ def decode(data: bytes) -> Message:
         if step not in _SYNC_STEPS:
             raise MalformedFrame(f"There is no sync message of type {step}.")
         message = _SYNC_STEPS[step](body)
+    elif kind == _SAVING:
+        message, position = Hello(), _after_hello(data, position)
     else:
         raise MalformedFrame(f"There is no message of type {kind}.")
     if position != len(data):
@@ -106,27 +116,51 @@ def decode(data: bytes) -> Message:
     return message
 
 
+def _after_hello(data: bytes, position: int) -> int:
+    """Return the position behind a Hello. A newer version may say more: it is answered as the first one."""
+    kind, position = read_varuint(data, position)
+    version, position = read_varuint(data, position)
+    if kind != _HELLO or version < _HELLO_VERSION:
+        raise MalformedFrame(f"There is no message of type {_SAVING}, {kind}, {version}.")
+    return position if version == _HELLO_VERSION else len(data)
+
+
 _SYNC_STEPS: dict[int, type[SyncStep1 | SyncStep2 | Update]] = {_STEP_1: SyncStep1, _STEP_2: SyncStep2, _UPDATE: Update}
 
 
 def sync_step_1(state_vector: bytes) -> bytes:
     """Return the frame that asks a client for what the log lacks."""
-    return _frame(bytes((_SYNC, _STEP_1)), state_vector)
+    return _body_frame(bytes((_SYNC, _STEP_1)), state_vector)
 
 
 def sync_step_2(update: bytes) -> bytes:
     """Return the frame that ends the answer to a client's SyncStep1."""
-    return _frame(bytes((_SYNC, _STEP_2)), update)
+    return _body_frame(bytes((_SYNC, _STEP_2)), update)
 
 
 def update(body: bytes) -> bytes:
     """Return the frame that carries a change."""
-    return _frame(bytes((_SYNC, _UPDATE)), body)
+    return _body_frame(bytes((_SYNC, _UPDATE)), body)
 
 
 def awareness(body: bytes) -> bytes:
     """Return the frame that carries an awareness update."""
-    return _frame(bytes((_AWARENESS,)), body)
+    return _body_frame(bytes((_AWARENESS,)), body)
+
+
+def welcome(*, can_append: bool) -> bytes:
+    """Return the frame that answers a Hello: whether this client may change the board."""
+    return _frame(bytes((_SAVING, _HELLO, can_append)))
+
+
+def saved(count: int) -> bytes:
+    """Return the frame that tells how many of a client's changes on this socket are settled (L11)."""
+    return _frame(bytes((_SAVING, _SAVED)) + write_varuint(count))
+
+
+def unsaved() -> bytes:
+    """Return the frame that takes back what was told to be saved: the log lost history (L6)."""
+    return _frame(bytes((_SAVING, _UNSAVED)))
 
 
 def close(code: int, reason: str) -> bytes:
@@ -140,9 +174,12 @@ def fit_reason(reason: str) -> bytes:
     return reason.encode()[:123].decode(errors="ignore").encode()
 
 
-def _frame(prefix: bytes, body: bytes) -> bytes:
+def _body_frame(prefix: bytes, body: bytes) -> bytes:
+    return _frame(prefix + write_varuint(len(body)), body)
+
+
+def _frame(head: bytes, body: bytes = b"") -> bytes:
     """Return a whole, unmasked, final binary WebSocket frame, ready for any number of sockets."""
-    head = prefix + write_varuint(len(body))
     size = len(head) + len(body)
     if size < 126:
         opening = bytes((0x82, size))

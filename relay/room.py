@@ -19,7 +19,7 @@ from relay import protocol
 from relay.board_state import BoardState
 from relay.presence import Presence, Shell
 from relay.refill import Asking
-from relay.session import Append, Close, CloseCode, Command, Present, Refill, SendAwareness, SendState
+from relay.session import Append, Close, CloseCode, Command, Drop, Present, Refill, SendAwareness, SendState, TellSaved
 
 log = structlog.get_logger()
 
@@ -34,6 +34,15 @@ class Member(Protocol):
 
     def append(self, update: bytes) -> None:
         """Hand a validated update of this member to the log."""
+
+    def drop(self) -> None:
+        """Count a change of this member in which nothing is new: settled with what came before it (L11)."""
+
+    def tell_saved(self) -> None:
+        """Tell this member, from now on, how many of its changes are settled (L11)."""
+
+    def unsaved(self) -> None:
+        """Take back what this member was told: the log lost history. Nothing if it did not ask to be told."""
 
     def send_state(self, frames: Sequence[bytes]) -> None:
         """Queue a board's state, which may be larger than what may otherwise wait for a client."""
@@ -57,6 +66,8 @@ class Room:
         self.presence = Presence(node, self.members, shell)
         self._shell = shell
         self._asking: Asking | None = None
+        self._lost_with: set[Member] = set()
+        """The editors who were here when history was lost."""
 
     # What members do
 
@@ -72,6 +83,7 @@ class Room:
         """Let a member go. Harmless if it has gone."""
         if self.members.pop(member, 0) is None:
             self.presence.left(member)
+            self._lost_with.discard(member)
             if self._asking is not None:
                 self._asking.left(member)
 
@@ -84,6 +96,10 @@ class Room:
                 member.append(update)
             case Refill(update, ranges):
                 self._refill(member, update, covered=self._ready_state().covers(ranges))
+            case Drop():
+                member.drop()
+            case TellSaved():
+                self._tell_saved(member)
             case Present(states, introduces):
                 self.presence.said(member, states, introduces=introduces)
             case SendAwareness():
@@ -105,9 +121,13 @@ class Room:
         if earlier is not None and self.members:
             log.warning("board_reloaded", board=self.board, members=len(self.members), cursor=str(loaded.cursor))
             frames = [protocol.update(update) for update in state.lacking_after(earlier)]
+            editors = [member for member in self.members if member.grant.can_append]
+            for editor in editors:
+                editor.unsaved()  # before it is asked: only an answer given after this tells what is saved (L11)
             for member in self.members:
                 member.send_state(frames)
-            self._ask_for_the_rest()
+            self._lost_with.update(editors)
+            self._ask_for_the_rest(editors)
         self.on_change()
 
     def entries(self, entries: Sequence[Entry]) -> None:
@@ -151,16 +171,24 @@ class Room:
 
     def _refill(self, member: Member, update: bytes, *, covered: bool) -> None:
         """Log what a client's SyncStep2 brings. It is never empty once anything was deleted: drop echoes (L12)."""
-        if not covered:
+        if covered:
+            member.drop()
+        else:
             member.append(update)
         if self._asking is not None:
             self._asking.answered(member, brings_news=not covered)
 
-    def _ask_for_the_rest(self) -> None:
+    def _tell_saved(self, member: Member) -> None:
+        """Begin to tell what is saved. Who asks for it only after a loss is told of that too, and asked again."""
+        member.tell_saved()
+        if member in self._lost_with:
+            member.unsaved()
+            self._ask(member)
+
+    def _ask_for_the_rest(self, editors: Sequence[Member]) -> None:
         """After a loss: ask one editor for what the log lacks, log it, and only then ask the others (L5)."""
         if self._asking is not None:
             self._asking.stop()
-        editors = [member for member in self.members if member.grant.can_append]
         self._asking = Asking(editors, self._ask, self._shell.call_later)
 
     def _ask(self, member: Member) -> None:

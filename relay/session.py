@@ -8,7 +8,7 @@ from boardlog.grant import Grant
 from boardlog.merge import parse_state_vector
 from boardlog.update import Ranges, validate
 from relay import awareness
-from relay.protocol import Awareness, MalformedFrame, QueryAwareness, SyncStep1, SyncStep2, Update, decode
+from relay.protocol import Awareness, Hello, MalformedFrame, QueryAwareness, SyncStep1, SyncStep2, Update, decode
 
 UPDATE_BYTES_MAX = 8 * 1024 * 1024
 """One change. What a client kept back while offline comes as a SyncStep2 and may be as large as a board (L13)."""
@@ -54,6 +54,16 @@ class Refill:
 
 
 @dataclass(frozen=True, slots=True)
+class Drop:
+    """Log nothing of a change in which nothing is new, but count it (L11)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TellSaved:
+    """From now on, tell the client what is saved (L11)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Present:
     """Merge awareness states. `introduces`: the client's first word, of itself alone."""
 
@@ -74,7 +84,7 @@ class Close:
     reason: str
 
 
-Command = SendState | Append | Refill | Present | SendAwareness | Close
+Command = SendState | Append | Refill | Drop | TellSaved | Present | SendAwareness | Close
 
 
 class Session:
@@ -105,19 +115,20 @@ class Session:
                 return self._awareness(update)
             case QueryAwareness():
                 return SendAwareness()
+            case Hello():
+                return TellSaved()
 
-    def _update(self, update: bytes) -> Command | None:
+    def _update(self, update: bytes) -> Command:
         if not self.grant.can_append:
             return Close(CloseCode.FORBIDDEN, "This key may view the board, not change it.")
         if len(update) > UPDATE_BYTES_MAX:
             return Close(CloseCode.TOO_LARGE, f"One change may have {UPDATE_BYTES_MAX} bytes.")
-        return None if validate(update).is_empty else Append(update)
+        return Drop() if validate(update).is_empty else Append(update)
 
-    def _sync_step_2(self, update: bytes) -> Command | None:
+    def _sync_step_2(self, update: bytes) -> Command:
         if not self.grant.can_append:
-            return None  # stock clients answer whatever they are asked; a viewer was not asked (L13)
-        ranges = validate(update)
-        return None if ranges.is_empty else Refill(update, ranges)
+            return Drop()  # stock clients answer whatever they are asked; a viewer was not asked (L13)
+        return Refill(update, validate(update))
 
     def _awareness(self, update: bytes) -> Command | None:
         if len(update) > AWARENESS_BYTES_MAX:

@@ -1,6 +1,7 @@
 """A bare y-protocols client for tests of the wire: sends any bytes, decodes strictly, sees close codes.
 
-Source: y-protocols PROTOCOL.md. Written apart from the relay's codec, so that a mistake there cannot hide itself.
+Source: y-protocols PROTOCOL.md; ARCHITECTURE.md for type 100. Written apart from the relay's codec, so that a mistake
+there cannot hide itself.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ WAIT_SECONDS_MAX = 10.0
 """How long a frame or a close may take before the test fails, unless the test says otherwise."""
 MESSAGE_BYTES_MAX = 256 << 20
 
-Kind = Literal["step1", "step2", "update", "awareness", "query"]
+Kind = Literal["step1", "step2", "update", "awareness", "query", "welcome", "saved", "unsaved"]
 
 _PREFIXES: dict[Kind, bytes] = {
     "step1": b"\x00\x00",
@@ -24,17 +25,23 @@ _PREFIXES: dict[Kind, bytes] = {
     "update": b"\x00\x02",
     "awareness": b"\x01",
     "query": b"\x03",
+    "welcome": b"\x64\x00",
+    "saved": b"\x64\x01",
+    "unsaved": b"\x64\x02",
 }
+HELLO = b"\x64\x00\x01"
+"""Asks to be told what is saved: stock clients never send it, and never see the last three kinds."""
 EMPTY_UPDATE = b"\x00\x00"
 EMPTY_STATE_VECTOR = b"\x00"
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A decoded message: a state vector, an update or an awareness update, or nothing for a query."""
+    """A decoded message: a state vector, an update or an awareness update; a number, or nothing."""
 
     kind: Kind
-    body: bytes
+    body: bytes = b""
+    number: int = 0
 
 
 class Closed(Exception):
@@ -85,10 +92,15 @@ def decode(message: bytes) -> Frame:
     for kind, prefix in _PREFIXES.items():
         if message.startswith(prefix):
             reader = _Reader(message, len(prefix))
-            body = b"" if kind == "query" else reader.sized()
+            if kind in ("query", "unsaved"):
+                frame = Frame(kind)
+            elif kind in ("welcome", "saved"):
+                frame = Frame(kind, number=reader.varuint())
+            else:
+                frame = Frame(kind, reader.sized())
             reader.end()
-            return Frame(kind, body)
-    raise AssertionError(f"No stock client knows a message that begins with {message[:2].hex()}.")
+            return frame
+    raise AssertionError(f"No client knows a message that begins with {message[:2].hex()}.")
 
 
 class RawClient:

@@ -11,6 +11,7 @@ from pycrdt import Doc, create_sync_message, create_update_message
 from relay import protocol
 from relay.protocol import (
     Awareness,
+    Hello,
     MalformedFrame,
     Message,
     QueryAwareness,
@@ -111,6 +112,42 @@ def test_a_query_has_no_body() -> None:
     assert decode(b"\x03") == QueryAwareness()
 
 
+def test_L11_a_hello_is_decoded_and_a_later_one_may_say_more() -> None:
+    assert decode(b"\x64\x00\x01") == decode(b"\x64\x00\x02") == decode(b"\x64\x00\x80\x01more") == Hello()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x64",
+        b"\x64\x00",
+        b"\x64\x00\x00",
+        b"\x64\x00\x01\x00",
+        b"\x64\x00\x80",
+        b"\x64\x01\x01",
+        b"\x64\x02",
+        b"\x64\x7f\x01",
+    ],
+)
+def test_L11_only_a_hello_comes_from_a_client(data: bytes) -> None:
+    with pytest.raises(MalformedFrame):
+        decode(data)
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (protocol.welcome(can_append=True), b"\x64\x00\x01"),
+        (protocol.welcome(can_append=False), b"\x64\x00\x00"),
+        (protocol.saved(0), b"\x64\x01\x00"),
+        (protocol.saved(300), b"\x64\x01\xac\x02"),
+        (protocol.unsaved(), b"\x64\x02"),
+    ],
+)
+def test_L11_what_a_client_is_told_is_a_whole_frame(frame: bytes, message: bytes) -> None:
+    assert message_in(frame) == message
+
+
 def test_what_pycrdt_sends_is_decoded() -> None:
     doc: Doc[Any] = Doc()
     assert decode(create_sync_message(doc)) == SyncStep1(doc.get_state())
@@ -146,7 +183,7 @@ def test_any_bytes_are_a_message_or_malformed(data: bytes) -> None:
         message = decode(data)
     except MalformedFrame:
         return
-    assert isinstance(message, SyncStep1 | SyncStep2 | Update | Awareness | QueryAwareness)
+    assert isinstance(message, SyncStep1 | SyncStep2 | Update | Awareness | QueryAwareness | Hello)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from boardlog.update import validate
 from relay import awareness, board_state, protocol
 from relay.protocol import Awareness, Message, SyncStep1, SyncStep2, Update
 from relay.room import Room
-from relay.session import Append, Close, CloseCode, Present, Refill, SendAwareness, SendState
+from relay.session import Append, Close, CloseCode, Drop, Present, Refill, SendAwareness, SendState, TellSaved
 
 BOARD = BoardId("board")
 GONE = b"null"
@@ -61,6 +61,10 @@ class Member:
         self.appended: list[bytes] = []
         self.closed: list[tuple[CloseCode, str]] = []
         self.state_frames = 0
+        self.dropped = 0
+        self.hellos = 0
+        self.unsaved_after: list[list[Message]] = []
+        """What it had heard, and the test had not taken, each time that it was told so."""
 
     def send(self, frame: bytes) -> None:
         assert frame, "an empty write is no sign of life (L16)"
@@ -74,6 +78,15 @@ class Member:
 
     def append(self, update: bytes) -> None:
         self.appended.append(update)
+
+    def drop(self) -> None:
+        self.dropped += 1
+
+    def tell_saved(self) -> None:
+        self.hellos += 1
+
+    def unsaved(self) -> None:
+        self.unsaved_after.append(list(self.heard))
 
     def send_state(self, frames: Sequence[bytes]) -> None:
         self.state_frames += len(frames)
@@ -287,6 +300,7 @@ def test_the_echo_of_a_client_in_sync_is_dropped(room: Room, typist: Typist) -> 
     assert not echo.ranges.is_empty
     room.receive(member, echo)
     assert member.appended == []
+    assert member.dropped == 1, "a drop is acknowledged too (L11)"
 
 
 @pytest.mark.parametrize("has_more", ["content", "deletions"])
@@ -302,6 +316,7 @@ def test_what_a_client_kept_back_is_logged(room: Room, typist: Typist, has_more:
     refill = typist.answer(asked)
     room.receive(member, refill)
     assert member.appended == [refill.update]
+    assert member.dropped == 0
 
 
 def test_a_reload_sends_members_what_they_lack_and_then_asks_one_editor(room: Room, typist: Typist) -> None:
@@ -365,6 +380,15 @@ def test_when_the_first_has_nothing_the_others_are_asked_at_once(room: Room, typ
     assert [type(message) for message in bob.taken()] == [SyncStep1]
 
 
+def test_an_empty_answer_lets_the_others_be_asked_at_once(room: Room) -> None:
+    ann, bob = join(room), join(room)
+    room.loaded(loaded_of(EMPTY_UPDATE))
+    bob.taken()
+    room.receive(ann, Refill(EMPTY_UPDATE, validate(EMPTY_UPDATE)))
+    assert ann.appended == []
+    assert [type(message) for message in bob.taken()] == [SyncStep1]
+
+
 def test_when_the_asked_one_leaves_the_next_is_asked(room: Room) -> None:
     ann, bob = join(room), join(room)
     room.loaded(loaded_of(EMPTY_UPDATE))
@@ -386,6 +410,42 @@ def test_every_load_is_announced(empty_room: Room) -> None:
     empty_room.loaded(loaded_of(EMPTY_UPDATE))
     empty_room.loaded(loaded_of(EMPTY_UPDATE))
     assert changes == [None, None]
+
+
+# What clients are told to be saved
+
+
+def test_L11_a_change_that_says_nothing_is_counted_and_not_logged(room: Room) -> None:
+    member = join(room)
+    room.receive(member, Drop())
+    assert (member.dropped, member.appended) == (1, [])
+
+
+def test_L11_editors_hear_of_a_loss_before_they_are_asked_and_viewers_do_not(room: Room, typist: Typist) -> None:
+    """A viewer has nothing to save; it is not asked (L13), so nothing could ever end its doubt."""
+    ann, bob, viewer = join(room), join(room), join(room, Role.VIEWER)
+    room.loaded(loaded_of(typist.doc.get_update()))
+    assert isinstance(ann.taken()[-1], SyncStep1)
+    assert (ann.unsaved_after, bob.unsaved_after, viewer.unsaved_after) == ([[]], [[]], [])
+
+
+def test_L11_joining_is_no_loss(room: Room) -> None:
+    member = join(room)
+    room.receive(member, TellSaved())
+    assert (member.hellos, member.unsaved_after, member.taken()) == (1, [], [])
+
+
+def test_L11_who_begins_to_listen_after_a_loss_is_told_of_it_and_asked_again(room: Room, typist: Typist) -> None:
+    """What it sent before was counted, may be lost, and its answer after the loss stood for nothing that it knew of."""
+    late = join(room)
+    room.loaded(loaded_of(typist.doc.get_update()))
+    newcomer = join(room)
+    late.taken()
+    room.receive(late, TellSaved())
+    room.receive(newcomer, TellSaved())
+    assert len(late.unsaved_after) == 2
+    assert [type(message) for message in late.taken()] == [SyncStep1]
+    assert (newcomer.unsaved_after, newcomer.taken()) == ([], [])
 
 
 # Presence, closing

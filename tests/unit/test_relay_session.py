@@ -19,15 +19,18 @@ from relay.session import (
     Close,
     CloseCode,
     Command,
+    Drop,
     Present,
     Refill,
     SendAwareness,
     SendState,
     Session,
+    TellSaved,
 )
 
 SYNC_STEP_1, SYNC_STEP_2, UPDATE, AWARENESS = b"\x00\x00", b"\x00\x01", b"\x00\x02", b"\x01"
 QUERY_AWARENESS = b"\x03"
+HELLO = b"\x64\x00\x01"
 ANN = State(7, 1, b'{"user":"Ann"}')
 BOB = State(8, 1, b'{"user":"Bob"}')
 
@@ -82,9 +85,13 @@ def test_an_editors_answer_is_a_refill_with_what_it_speaks_of(editor: Session, c
     assert editor.receive(message(SYNC_STEP_2, change)) == Refill(change, validate(change))
 
 
-def test_a_change_that_says_nothing_asks_for_nothing(editor: Session) -> None:
-    assert editor.receive(message(UPDATE, EMPTY_UPDATE)) is None
-    assert editor.receive(message(SYNC_STEP_2, EMPTY_UPDATE)) is None
+def test_a_change_that_says_nothing_is_counted_and_not_logged(editor: Session) -> None:
+    assert editor.receive(message(UPDATE, EMPTY_UPDATE)) == Drop()
+
+
+def test_an_empty_answer_is_an_answer(editor: Session) -> None:
+    """After a loss the next editor is asked when this one has nothing (L5)."""
+    assert editor.receive(message(SYNC_STEP_2, EMPTY_UPDATE)) == Refill(EMPTY_UPDATE, validate(EMPTY_UPDATE))
 
 
 def test_deletions_alone_are_a_change(editor: Session) -> None:
@@ -102,7 +109,7 @@ def test_a_viewers_change_is_forbidden(viewer: Session, change: bytes) -> None:
 
 def test_a_viewers_answer_is_ignored_whatever_it_holds(viewer: Session, change: bytes) -> None:
     for body in (change, EMPTY_UPDATE, b"rubbish"):
-        assert viewer.receive(message(SYNC_STEP_2, body)) is None
+        assert viewer.receive(message(SYNC_STEP_2, body)) == Drop(), "counted all the same (L11)"
 
 
 @pytest.mark.parametrize("role", list(Role))
@@ -113,6 +120,18 @@ def test_everyone_may_ask_for_the_state_and_be_present(role: Role) -> None:
     assert client.receive(message(SYNC_STEP_1, EMPTY_STATE_VECTOR)) == SendState(EMPTY_STATE_VECTOR)
     assert client.receive(QUERY_AWARENESS) == SendAwareness()
     assert client.receive(message(AWARENESS, awareness.encode([ANN]))) == Present([ANN], introduces=True)
+
+
+# What clients are told to be saved
+
+
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("hello", [HELLO, b"\x64\x00\x02", b"\x64\x00\xff\x01and what a later version says"])
+def test_L11_everyone_may_ask_what_is_saved_at_any_time_and_again(role: Role, hello: bytes) -> None:
+    client = session_of(role)
+    client.receive(message(SYNC_STEP_1, EMPTY_STATE_VECTOR))
+    assert client.receive(hello) == TellSaved()
+    assert client.receive(hello) == TellSaved()
 
 
 # Presence
@@ -156,6 +175,13 @@ def test_awareness_of_nobody_asks_for_nothing(editor: Session) -> None:
         message(AWARENESS, b"\x01\x07\x01\x01{"),
         message(AWARENESS, awareness.encode([State(7, 1, b"[1]")])),
         QUERY_AWARENESS + b"\x00",
+        HELLO[:1],
+        HELLO[:2],
+        HELLO + b"\x00",
+        b"\x64\x00\x00",
+        b"\x64\x01\x05",
+        b"\x64\x02",
+        b"\x65\x00\x01",
     ],
 )
 def test_malformed_frames_end_the_connection_for_good(role: Role, frame: bytes) -> None:
@@ -227,6 +253,7 @@ def test_no_bytes_make_a_session_raise(role: Role, change: bytes) -> None:
         message(SYNC_STEP_2, change),
         message(SYNC_STEP_1, b"\x02\x07\x05\x80\x01\x06"),
         message(AWARENESS, awareness.encode([ANN, BOB])),
+        HELLO,
     ]
     outcomes = set()
     for _ in range(4000):
