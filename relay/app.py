@@ -31,6 +31,7 @@ from relay.drain import drain
 from relay.endpoints import Doors
 from relay.forward import BridgeForward
 from relay.hub import Hub
+from relay.pages import BUILT, Pages
 from relay.publisher import Publisher
 from relay.settings import RelaySettings
 
@@ -88,7 +89,9 @@ async def _running(
                 )
             ]
             runner = web.AppRunner(
-                _routes(settings, doors, checks, client), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS_MAX
+                _routes(settings, doors, checks, client, Pages(BUILT)),
+                access_log=None,
+                shutdown_timeout=SHUTDOWN_SECONDS_MAX,
             )
             await runner.setup()
             try:
@@ -112,9 +115,11 @@ def _routes(
     doors: Doors,
     checks: Mapping[str, Callable[[], Awaitable[None]]],
     client: aiohttp.ClientSession,
+    pages: Pages,
 ) -> web.Application:
     app = web.Application()
     app.add_routes(health_routes(checks, doors.describe))
+    app.add_routes(pages.routes())
     app.router.add_get("/ws/{board}", doors.websocket)
     if settings.bridge_url:
         app.router.add_route("*", "/v1/{path:.*}", BridgeForward(settings.bridge_url, client).handle)
