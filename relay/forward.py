@@ -1,5 +1,7 @@
 """Forwards `/v1/…` to the bridge, so that page, socket, API and assets share one origin (`BRIDGE_URL`)."""
 
+from collections.abc import Mapping
+
 import aiohttp
 import structlog
 from aiohttp import web
@@ -8,12 +10,13 @@ from yarl import URL
 
 log = structlog.get_logger()
 
-FORWARD_SECONDS_MAX = 60.0
+FORWARD_SECONDS_MAX = 300.0
+"""From the first byte of a request to the last one of its answer: a picture of 10 MiB on a line of 0.3 Mbit/s."""
 
-# Of one connection, not of the message (RFC 9110 section 7.6.1); lengths and encodings are set anew.
+# Of one connection, not of the message (RFC 9110 section 7.6.1).
 _HOP_BY_HOP = frozenset(
     ("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding",
-     "upgrade", "host", "content-length", "content-encoding", "accept-encoding", "expect")
+     "upgrade", "host", "expect")
 )  # fmt: skip
 
 
@@ -21,35 +24,46 @@ class BridgeForward:
     """Passes requests on unchanged, and answers as the bridge does."""
 
     def __init__(self, bridge_url: str, client: aiohttp.ClientSession) -> None:
-        """Forward to `bridge_url`, an origin without a path."""
+        """Forward to `bridge_url`, an origin without a path. `client` must leave encoded bodies as they are."""
         self._bridge = URL(bridge_url)
         self._client = client
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Forward one request. A bridge that does not answer is a 502 that says so."""
-        target = self._bridge.join(request.rel_url)
+        """Forward one request, its body as it comes. A bridge that does not answer is a 502 that says so.
+
+        The bridge may refuse a body by its announced length: that answer is passed on while the client still sends.
+        """
         try:
-            async with self._client.request(
+            answer = await self._client.request(
                 request.method,
-                target,
-                headers=_end_to_end(request.headers),
+                self._bridge.join(request.rel_url),
+                headers=_of_request(request),
+                skip_auto_headers=("Accept-Encoding",),
                 data=request.content if request.body_exists else None,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=FORWARD_SECONDS_MAX),
-            ) as answer:
-                response = web.StreamResponse(status=answer.status, headers=_end_to_end(answer.headers))
-                await response.prepare(request)
-                async for chunk in answer.content.iter_any():
-                    await response.write(chunk)
-                return response
+            )
         except (TimeoutError, aiohttp.ClientConnectionError) as error:
             log.warning("bridge_unreachable", reason=type(error).__name__)
             return web.json_response({"error": "The bridge does not answer just now: try again."}, status=502)
+        async with answer:  # what breaks from here on breaks the connection: half an answer must not look whole
+            response = web.StreamResponse(status=answer.status, headers=_end_to_end(answer.headers))
+            await response.prepare(request)
+            async for chunk in answer.content.iter_any():
+                await response.write(chunk)
+            return response
 
 
-def _end_to_end(headers: "CIMultiDict[str] | aiohttp.typedefs.LooseHeaders") -> CIMultiDict[str]:
+def _of_request(request: web.Request) -> CIMultiDict[str]:
+    headers = _end_to_end(request.headers)
+    if headers.popall("Content-Encoding", None):  # the server has undone it, so the length is another
+        headers.popall("Content-Length", None)
+    return headers
+
+
+def _end_to_end(headers: Mapping[str, str]) -> CIMultiDict[str]:
     kept: CIMultiDict[str] = CIMultiDict()
-    for name, value in CIMultiDict(headers).items():
+    for name, value in headers.items():
         if name.lower() not in _HOP_BY_HOP:
             kept.add(name, value)
     return kept
