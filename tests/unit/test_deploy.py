@@ -14,6 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from boardlog.settings import ServiceSettings
+from relay.forward import FORWARD_SECONDS_MAX
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -236,6 +237,34 @@ def test_the_relays_are_asked_in_turn(compose: dict[str, Any]) -> None:
     assert not re.search(r"\b(ip_hash|hash|sticky|least_conn|random|backup|weight)\b", relays[1])
 
 
+def location(path: str) -> str:
+    """Return the directives of one of nginx's locations."""
+    directives = re.sub(r"#[^\n]*", "", (DEPLOY / "nginx.conf").read_text("utf-8"))
+    found = re.search(rf"location {re.escape(path)} \{{(.*?)\}}", directives, re.DOTALL)
+    assert found is not None, path
+    return found[1]
+
+
+def test_pages_come_from_any_relay_and_their_files_from_whichever_has_them() -> None:
+    assert "proxy_pass http://relays;" in location("/")
+    assert "proxy_pass http://relays;" in location("/canvas/")
+    assert re.search(r"proxy_next_upstream error timeout http_404;", location("/canvas/"))
+
+
+def test_pictures_pass_nginx_so_that_the_bridge_can_judge_them() -> None:
+    text = (DEPLOY / "nginx.conf").read_text("utf-8")
+    allowed = re.search(r"client_max_body_size (\d+)m;", text)
+    assert allowed is not None
+    assert int(allowed[1]) > 10
+    assert "proxy_request_buffering off;" in location("/v1/")
+    assert "proxy_pass http://bridge;" in location("/v1/")
+
+
+def test_the_bridge_waits_for_a_slow_picture_as_long_as_a_relay_does(manifest: dict[str, dict[str, Any]]) -> None:
+    assert manifest["bridge"]["spec"]["template"]["spec"]["timeoutSeconds"] >= FORWARD_SECONDS_MAX
+    assert "BRIDGE_URL" in {env["name"] for env in container(manifest["relay"])["env"]}
+
+
 def test_no_key_reaches_nginx_log() -> None:
     text = (DEPLOY / "nginx.conf").read_text("utf-8")
     log_format = re.search(r"log_format main '([^']*)'", text)
@@ -260,6 +289,22 @@ def test_the_image_has_every_package_and_every_command_names_one(
     commands += [service["command"] for service in compose["services"].values() if "build" in service]
     modules = {command[2] for command in commands if command[:2] == ["python", "-m"]}
     assert modules == {"relay", "bridge", "persistence_worker"} <= set(packages)
+
+
+def test_the_image_builds_the_canvas_from_the_lock_and_puts_it_into_the_wheel() -> None:
+    text = (DEPLOY / "Dockerfile").read_text("utf-8")
+    ignored = (ROOT / ".dockerignore").read_text("utf-8").split("\n")
+    assert {"!frontend", "!hatch_build.py", "**/node_modules", "relay/canvas"} <= set(ignored)
+    canvas, build, _ = text.split("\nFROM ")[-3:]
+    assert canvas.index("package-lock.json") < canvas.index("npm ci --ignore-scripts") < canvas.index("npm run build")
+    order = [
+        "hatch_build.py",
+        "COPY relay relay",
+        "COPY --from=canvas /build/relay/canvas relay/canvas",
+        "hatchling build",
+    ]
+    places = [build.index(step) for step in order]
+    assert places == sorted(places)
 
 
 def test_the_wheel_is_built_with_the_locked_versions() -> None:
