@@ -89,8 +89,8 @@ class Progress:
             f"{{ params: {{ apiKey: '{ready.api_key}' }} }})"
         )
         for title, text in (
+            ("The canvas", ready.canvas),
             ("A y-websocket client", client),
-            ("The canvas (it is still to be built: this will be its address)", ready.canvas),
             ("The agents' API", f"{ready.bridge}/docs"),
             ("A note from an agent", example),
             ("For boardctl and your own tools", stores),

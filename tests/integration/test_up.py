@@ -162,7 +162,8 @@ async def test_ready_file_and_end(standins: Standins, capfd: pytest.CaptureFixtu
     assert not (standins.folder / "ready.json").exists()
     said = capfd.readouterr().out
     assert "relay-0 ready" in said
-    assert ready["canvas"] in said
+    _, _, outputs = said.partition("\n\n")
+    assert outputs.startswith(f"The canvas\n    {ready['canvas']}\n"), "first of all, where to go"
     assert said.endswith("Stopped.\n")
 
 
