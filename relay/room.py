@@ -67,7 +67,7 @@ class Room:
         self._shell = shell
         self._asking: Asking | None = None
         self._lost_with: set[Member] = set()
-        """The editors who were here when history was lost."""
+        """Editors who were here when history was lost, and have not asked since to be told what is saved."""
 
     # What members do
 
@@ -182,6 +182,7 @@ class Room:
         """Begin to tell what is saved. Who asks for it only after a loss is told of that too, and asked again."""
         member.tell_saved()
         if member in self._lost_with:
+            self._lost_with.discard(member)
             member.unsaved()
             self._ask(member)
 

@@ -446,6 +446,8 @@ def test_L11_who_begins_to_listen_after_a_loss_is_told_of_it_and_asked_again(roo
     assert len(late.unsaved_after) == 2
     assert [type(message) for message in late.taken()] == [SyncStep1]
     assert (newcomer.unsaved_after, newcomer.taken()) == ([], [])
+    room.receive(late, TellSaved())
+    assert late.taken() == [], "once: it has been told of everything since"
 
 
 # Presence, closing
