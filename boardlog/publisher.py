@@ -1,4 +1,4 @@
-"""Sends presence to the other nodes: all that a turn of the loop brought in one pipeline, never in anybody's way."""
+"""Sends presence to the other processes: a turn of the loop's messages in one pipeline, in nobody's way."""
 
 import asyncio
 from collections import deque
@@ -17,7 +17,7 @@ MESSAGES_PER_PIPELINE_MAX = 500
 
 
 class Publisher:
-    """One queue for all boards of the node."""
+    """One queue for all boards of a process."""
 
     def __init__(self, streams: Streams) -> None:
         """Publish through `streams` once `run` is started."""
