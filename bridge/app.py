@@ -2,9 +2,11 @@
 
 import asyncio
 import random
+import secrets
 import signal
 import socket
 import time
+from contextlib import suppress
 from functools import partial
 
 import structlog
@@ -20,12 +22,19 @@ from boardlog.folding import Folder
 from boardlog.health import health_routes
 from boardlog.keys import Keys
 from boardlog.log import BoardLog
+from boardlog.publisher import Publisher
 from boardlog.redis import Scripts
 from boardlog.snapshots import PostgresSnapshots
 from boardlog.stream import RedisStreams
 from boardlog.tail import Tail
 from boardlog.telemetry import METRICS
-from bridge.endpoints import BODY_BYTES_MAX, Items, answer_errors
+from bridge.admission import Admission
+from bridge.agent_presence import AgentPresence
+from bridge.agents import Roster
+from bridge.answers import answer_errors
+from bridge.asset_endpoints import Assets
+from bridge.asset_store import PostgresAssets
+from bridge.endpoints import BODY_BYTES_MAX, Items
 from bridge.openapi import documentation_routes
 from bridge.replicas import Replicas
 from bridge.settings import BridgeSettings
@@ -35,6 +44,9 @@ log = structlog.get_logger()
 
 FINISH_SECONDS_MAX = 6.0
 """What requests under way get to finish after SIGTERM; the process is gone inside 9 s (G10)."""
+
+FAREWELL_SECONDS_MAX = 1.0
+"""What it may take to tell the relays that the agents are gone; else they find out themselves."""
 
 REPLICAS = Gauge("bridge_replicas", "Boards of which a copy is held", registry=METRICS)
 
@@ -54,17 +66,22 @@ async def serve(settings: BridgeSettings) -> None:
     replicas = Replicas(board_log, tail, keys, folder, randomness.getrandbits)
     REPLICAS.set_function(lambda: len(replicas))
     writer = Writer(replicas, appender, time.monotonic)
-    items = Items(Access(pool, redis, keys), board_log.snapshots, replicas, writer, randomness.getrandbits)
+    publisher = Publisher(board_log.streams)
+    roster = Roster(randomness.getrandbits)
+    agents = AgentPresence(secrets.token_hex(8), roster, tail, publisher.publish, keys)
+    admission, assets = Admission(Access(pool, redis, keys), board_log.snapshots), PostgresAssets(pool)
+    items = Items(admission, replicas, writer, assets, agents, randomness.getrandbits)
     checks = {"redis": partial(redis_module.check, redis), "database": partial(database.check, pool)}
     app = web.Application(middlewares=[answer_errors], client_max_size=BODY_BYTES_MAX)
     app.add_routes(health_routes(checks, lambda: {"node": settings.name, "replicas": len(replicas)}))
     app.add_routes(items.routes())
+    app.add_routes(Assets(admission, assets).routes())
     app.add_routes(documentation_routes())
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=FINISH_SECONDS_MAX)
     try:
         # If one of these ends, the bridge cannot keep its promises: the group ends the process with it.
         async with asyncio.TaskGroup() as tasks:
-            work = (appender.run(), tail.run(), audit_forever(replicas.follows, board_log.streams))
+            work = (appender.run(), tail.run(), publisher.run(), audit_forever(replicas.follows, board_log.streams))
             background = [tasks.create_task(part) for part in work]
             await folder.warm()  # an agent's first write must not wait for a process to start
             await runner.setup()
@@ -73,6 +90,10 @@ async def serve(settings: BridgeSettings) -> None:
             await stop.wait()
             await runner.cleanup()
             replicas.close()
+            agents.close()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FAREWELL_SECONDS_MAX):
+                    await publisher.flushed()
             for task in background:
                 task.cancel()
     finally:

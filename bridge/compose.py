@@ -7,7 +7,7 @@ record passes the validators of tldraw 3.15.6, where each property is required a
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bridge.assets import find_asset, make_asset, own_assets, source_props
+from bridge.asset_records import Asset, find_asset, make_asset, missing_asset, own_assets, source_props
 from bridge.decompose import NOTE_SIDE, decompose
 from bridge.errors import ItemExists, ItemNotFound
 from bridge.facets import OTHER, RECORD_TYPES, Facets, content_meant, content_props, style_meant, style_props
@@ -24,6 +24,8 @@ KEPT_CHARS_MAX = 256
 """Longer texts and addresses are not kept in `meta` as well: the record says them, and each drag writes it whole."""
 AUTO_WIDTH = 8
 """What the canvas gives a text that sizes itself before it has measured it."""
+PICTURE_SIDE_MAX = 1000
+"""A picture that is not told its size has its own, but no longer side than this: a camera's would fill the screen."""
 _DEFAULT_SIZES: dict[str, tuple[float, float]] = {"geo": (100, 100), "frame": (320, 180), "image": (320, 240)}
 
 _LABEL_PROPS: Record = {"labelColor": "black", "verticalAlign": "middle", "url": ""}
@@ -41,16 +43,21 @@ _LAID_OUT_PROPS = frozenset({"richText", "font", "size", "geo", "w", "h"})
 """What the measured properties depend on."""
 
 
-def create(records: Records, item: Item, item_id: str, random_bits: RandomBits) -> dict[str, Record]:
+def create(
+    records: Records, item: Item, item_id: str, random_bits: RandomBits, uploaded: Asset | None = None
+) -> dict[str, Record]:
     """Return the records of a new item on top of the first page, with that page if the board has none yet.
 
-    Raises ItemExists, and InvalidItem for an image of an unknown asset.
+    Raises ItemExists, and UnknownAsset for an image of an asset that the board has no record of: then it may be made
+    of the `uploaded` one.
     """
     if shape_key(item_id) in records:
         raise ItemExists(item_id)
     page_id, missing = page_for_new(records)
     index = index_above(records, page_id, random_bits)
-    return missing | compose(records, item, item_id, index=index, parent_id=page_id)
+    if uploaded is not None:
+        missing |= missing_asset(records, item_id, uploaded)
+    return missing | compose({**records, **missing}, item, item_id, index=index, parent_id=page_id)
 
 
 def compose(records: Records, item: Item, item_id: str, *, index: str, parent_id: str) -> dict[str, Record]:
@@ -91,11 +98,13 @@ def compose(records: Records, item: Item, item_id: str, *, index: str, parent_id
     return {shape["id"]: shape, **assets}
 
 
-def apply_patch(records: Records, item_id: str, patch: Any) -> Changes:
+def apply_patch(records: Records, item_id: str, patch: Any, uploaded: Asset | None = None) -> Changes:
     """Return what an RFC 7396 merge patch of an item changes: nothing of a record but what the patch means to change.
 
-    Raises ItemNotFound, InvalidItem.
+    Raises ItemNotFound, InvalidItem; UnknownAsset and `uploaded`: see `create`.
     """
+    missing = {} if uploaded is None else missing_asset(records, item_id, uploaded)
+    records = {**records, **missing}
     seen = decompose(records, item_id)
     wanted = patched(seen, patch)
     shape: Record = records[shape_key(item_id)]
@@ -111,7 +120,7 @@ def apply_patch(records: Records, item_id: str, patch: Any) -> Changes:
         changed |= {"props": part(shape, "props") | props} if props else {}
         meta = _patched_meta(seen, wanted)
         changed |= {"meta": part(shape, "meta") | meta} if meta else {}
-    return ({shape["id"]: changed} if changed != shape else {}) | assets
+    return missing | ({shape["id"]: changed} if changed != shape else {}) | assets
 
 
 def delete(records: Records, item_id: str) -> set[str]:
@@ -144,17 +153,20 @@ def _patched_props(
     if props.keys() & _LAID_OUT_PROPS:
         props |= _MEASURED_PROPS.get(record_type, {})
     if said.keys() & {"url", "asset_id"}:
-        source, assets = _patched_source(records, shape, facets)
+        source, assets = _patched_source(records, shape, facets, had_url="url" in seen["content"])
         return props | source, assets
     return props, {}
 
 
-def _patched_source(records: Records, shape: Record, facets: Facets) -> tuple[Record, Changes]:
-    """Return the props and assets that show another picture, whole; one asset may be shown by several shapes."""
+def _patched_source(records: Records, shape: Record, facets: Facets, *, had_url: bool) -> tuple[Record, Changes]:
+    """Return the props and assets that show another picture, whole; one asset may be shown by several shapes.
+
+    An asset that was made of an address takes another; one that was named may be named again, and stays what it is.
+    """
     old = own_assets(records, {shape["id"]})
     item_id, props = shape["id"].removeprefix("shape:"), part(shape, "props")
     key = _text(props.get("assetId"))
-    if "url" in facets and key in old:
+    if "url" in facets and had_url and key in old:
         asset = records[key]
         return {"crop": None}, {key: asset | {"props": part(asset, "props") | source_props(facets["url"])}}
     size = positive(props.get("w"), 1), positive(props.get("h"), 1)
@@ -195,7 +207,9 @@ def _default_size(records: Records, record_type: str, facets: Facets) -> tuple[f
     width, height = _DEFAULT_SIZES.get(record_type, (NOTE_SIDE, NOTE_SIDE))
     asset = find_record(records, asset_key(facets.get("asset_id", "")), "asset")
     props = {} if asset is None else part(asset, "props")
-    return positive(props.get("w"), width), positive(props.get("h"), height)
+    width, height = positive(props.get("w"), width), positive(props.get("h"), height)
+    scale = min(1, PICTURE_SIDE_MAX / max(width, height))
+    return max(width * scale, 1), max(height * scale, 1)
 
 
 def _size_props(

@@ -1,10 +1,10 @@
-"""Page coordinates <-> a shape's own, which are relative to the frame or group that it is in (pure)."""
+"""Page coordinates <-> a shape's own, which are relative to the frame or group that it is in; its page (pure)."""
 
 from math import cos, isfinite, sin
 from typing import Any, NamedTuple
 
 from bridge.jsonvalue import number, tidy
-from bridge.shapes import Record, Records, find_shape
+from bridge.shapes import Record, Records, find_record, find_shape
 
 ANCESTORS_MAX = 64
 """Frames and groups are followed this far up. A missing parent or a cycle ends the walk too: what was found counts."""
@@ -27,6 +27,12 @@ def page_point(records: Records, shape: Record) -> Point | None:
         point = _turned(point, _angle(ancestor))
         point = Point(point.x + ancestor["x"], point.y + ancestor["y"])
     return _rounded(point) if above else point
+
+
+def page_key(records: Records, shape: Record) -> str | None:
+    """Return the key of the page that a shape is on; None if it hangs in the air."""
+    parent = [shape, *_ancestors(records, shape)][-1].get("parentId")
+    return None if find_record(records, parent, "page") is None else parent
 
 
 def local_point(records: Records, shape: Record, on_page: Point) -> Point:

@@ -46,6 +46,8 @@ Font = Literal["draw", "sans", "serif", "mono"]
 Size = Literal["s", "m", "l", "xl"]
 Align = Literal["start", "middle", "end"]
 
+RECORD_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""The id of an item or an asset."""
 _RELATIVE_URL = re.compile(r"\.?/(?!/)[!-\[\]-~]*")
 _DATA_URL = re.compile(r"data:image/[a-zA-Z0-9.+-]+[;,][ !-~]*", re.IGNORECASE)
 _HTTPS_URL = re.compile(r"https://[!-\[\]-~]+", re.IGNORECASE)
@@ -79,7 +81,7 @@ def _check_url(url: str) -> str:
 Text = Annotated[str, Field(max_length=TEXT_CHARS_MAX)]
 Color = Annotated[str, AfterValidator(_check_color)]
 ImageUrl = Annotated[str, AfterValidator(_check_url)]
-RecordName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+RecordName = Annotated[str, Field(pattern=f"^{RECORD_NAME.pattern}$")]
 Coordinate = Annotated[float, Field(ge=-COORDINATE_MAX, le=COORDINATE_MAX, allow_inf_nan=False)]
 Extent = Annotated[float, Field(ge=EXTENT_MIN, le=EXTENT_MAX, allow_inf_nan=False)]
 

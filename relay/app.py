@@ -22,6 +22,7 @@ from boardlog.folding import Folder
 from boardlog.health import health_routes
 from boardlog.keys import Keys
 from boardlog.log import BoardLog
+from boardlog.publisher import Publisher
 from boardlog.redis import Scripts
 from boardlog.snapshots import PostgresSnapshots
 from boardlog.stream import RedisStreams
@@ -32,7 +33,6 @@ from relay.endpoints import Doors
 from relay.forward import BridgeForward
 from relay.hub import Hub
 from relay.pages import BUILT, Pages
-from relay.publisher import Publisher
 from relay.settings import RelaySettings
 
 log = structlog.get_logger()

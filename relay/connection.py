@@ -11,11 +11,11 @@ import structlog
 from aiohttp import WSMsgType, web
 
 from boardlog.appender import Appender
+from boardlog.awareness import EMPTY
 from boardlog.errors import BoardLogError, StorageUnavailable
 from boardlog.grant import Grant
 from boardlog.stream import Appended
 from relay import protocol
-from relay.awareness import EMPTY
 from relay.room import Room, close_for
 from relay.session import CloseCode, SendState, Session
 from relay.unlogged import Unlogged

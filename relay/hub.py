@@ -12,9 +12,9 @@ from boardlog.follow import Follow
 from boardlog.ids import BoardId
 from boardlog.keys import Keys
 from boardlog.log import BoardLog
+from boardlog.publisher import Publisher
 from boardlog.tail import Tail
 from relay.presence import Timer
-from relay.publisher import Publisher
 from relay.room import Room
 
 log = structlog.get_logger()

@@ -6,20 +6,18 @@ Never logged. One channel a board; a member gets at most one frame a tick, with 
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import msgpack
 import structlog
 
+from boardlog.awareness import EMPTY, State, decode, encode, encode_all
+from boardlog.presence_channel import Kind, pack, unpack
+from boardlog.wire import MalformedFrame
 from relay import protocol
-from relay.awareness import EMPTY, AwarenessStates, State, decode, encode, encode_all
-from relay.protocol import MalformedFrame
+from relay.awareness_states import AwarenessStates
 
 log = structlog.get_logger()
 
 TICK_SECONDS = 0.05
 EXPIRY_CHECK_SECONDS = 15.0
-ENVELOPE_BYTES_MAX = 8 * 1024 * 1024
-
-_STATES, _QUERY = 0, 1
 
 
 class Audience(Protocol):
@@ -98,16 +96,16 @@ class Presence:
 
     def subscribed(self) -> None:
         """See tail.Listener: ask the other nodes for theirs, and tell ours, which they may have missed."""
-        self._shell.publish(_pack(self._node, _QUERY, b""))
+        self._shell.publish(pack(self._node, Kind.QUERY))
         self._publish_all()
 
     def received(self, message: bytes) -> None:
         """See tail.Listener: merge what another node says of its members, or answer its question."""
         try:
-            node, kind, body = _unpack(message)
+            node, kind, body = unpack(message)
             if node == self._node:
                 return
-            if kind == _QUERY:
+            if kind is Kind.QUERY:
                 self._publish_all()
             else:
                 self._heard(node, decode(body))
@@ -121,7 +119,7 @@ class Presence:
         # A client that came back elsewhere with the clock at which it went has to raise it, or nobody sees it: the node
         # that has it may not know, having opened the room since.
         for update in encode_all(merged.absences):
-            self._shell.publish(_pack(self._node, _STATES, update))
+            self._shell.publish(pack(self._node, Kind.STATES, update))
         for owner, absence in merged.disputed:
             if owner in self._members:
                 owner.send(protocol.awareness(encode([absence])))
@@ -153,7 +151,7 @@ class Presence:
         to_publish, self._to_publish = self._to_publish, {}
         owned = self._states.owned_by(to_publish, lambda owner: not isinstance(owner, str))
         for update in encode_all(owned):
-            self._shell.publish(_pack(self._node, _STATES, update))
+            self._shell.publish(pack(self._node, Kind.STATES, update))
         frames = _frames(self._states.states(changed)) if self._members else b""
         if frames:
             for member in self._members:
@@ -169,18 +167,3 @@ _NOBODY = protocol.awareness(EMPTY)
 
 def _frames(states: list[State]) -> bytes:
     return b"".join(protocol.awareness(update) for update in encode_all(states))
-
-
-def _pack(node: str, kind: int, body: bytes) -> bytes:
-    packed: bytes = msgpack.packb((node, kind, body))
-    return packed
-
-
-def _unpack(message: bytes) -> tuple[str, int, bytes]:
-    try:
-        node, kind, body = msgpack.unpackb(message, max_bin_len=ENVELOPE_BYTES_MAX)
-    except (ValueError, TypeError, msgpack.UnpackException) as error:
-        raise MalformedFrame("A presence message is not what a node of this version sends.") from error
-    if not isinstance(node, str) or not isinstance(body, bytes) or kind not in (_STATES, _QUERY):
-        raise MalformedFrame("A presence message is not what a node of this version sends.")
-    return node, kind, body

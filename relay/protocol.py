@@ -6,19 +6,12 @@ tells a client what is saved (L11), if it asked: stock clients know no type 100,
 
 from dataclasses import dataclass
 
-from boardlog.errors import BoardLogError
-
-VARUINT_BYTES_MAX = 8
-"""53 bits, what JavaScript counts exactly, take 8 bytes of 7."""
+from boardlog.wire import MalformedFrame, read_bytes, read_varuint, write_varuint
 
 _SYNC, _AWARENESS, _QUERY_AWARENESS, _SAVING = 0, 1, 3, 100
 _STEP_1, _STEP_2, _UPDATE = 0, 1, 2
 _HELLO, _SAVED, _UNSAVED = 0, 1, 2
 _HELLO_VERSION = 1
-
-
-class MalformedFrame(BoardLogError, ValueError):
-    """A frame that is no y-protocols message (4400)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,37 +53,6 @@ class Hello:
 
 
 Message = SyncStep1 | SyncStep2 | Update | Awareness | QueryAwareness | Hello
-
-
-def read_varuint(data: bytes, position: int) -> tuple[int, int]:
-    """Return the number at `position` and the position behind it. Raises MalformedFrame; linear, bounded."""
-    value = shift = 0
-    for index in range(position, min(position + VARUINT_BYTES_MAX, len(data))):
-        byte = data[index]
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, index + 1
-        shift += 7
-    raise MalformedFrame(f"There is no whole number at byte {position}.")
-
-
-def write_varuint(value: int) -> bytes:
-    """Encode a number, 7 bits a byte, low bits first."""
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
-def read_bytes(data: bytes, position: int) -> tuple[bytes, int]:
-    """Return the length-prefixed bytes at `position` and the position behind them. Raises MalformedFrame."""
-    length, start = read_varuint(data, position)
-    end = start + length
-    if end > len(data):
-        raise MalformedFrame(f"{length} bytes are announced at byte {position}, {len(data) - start} follow.")
-    return data[start:end], end
 
 
 def decode(data: bytes) -> Message:

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from enum import IntEnum
 
+from boardlog import awareness
 from boardlog.errors import InvalidUpdate
 from boardlog.grant import Grant
 from boardlog.merge import parse_state_vector
 from boardlog.update import Ranges, validate
-from relay import awareness
-from relay.protocol import Awareness, Hello, MalformedFrame, QueryAwareness, SyncStep1, SyncStep2, Update, decode
+from boardlog.wire import MalformedFrame
+from relay.protocol import Awareness, Hello, QueryAwareness, SyncStep1, SyncStep2, Update, decode
 
 UPDATE_BYTES_MAX = 8 * 1024 * 1024
 """One change. What a client kept back while offline comes as a SyncStep2 and may be as large as a board (L13)."""

@@ -1,6 +1,7 @@
 """The stores under test: the twins in memory, and every real server that there is."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -89,6 +90,23 @@ async def postgres_snapshots(url: str) -> AsyncIterator[Snapshots]:
         yield PostgresSnapshots(pool)
     finally:
         await pool.close()
+
+
+@asynccontextmanager
+async def machine_database() -> AsyncIterator[str]:
+    """Yield an empty, migrated database on the machine's own PostgreSQL."""
+    if not await machine_has_postgres():
+        pytest.skip("no PostgreSQL at port 5432: a second target, not a requirement")
+    name = f"test_{secrets.token_hex(6)}"
+    administrator = await asyncpg.connect(MACHINE_POSTGRES)
+    await administrator.execute(f"CREATE DATABASE {name}")
+    url = MACHINE_POSTGRES.rsplit("/", 1)[0] + "/" + name
+    pool = await database_module.connect(url)
+    await database_module.migrate(pool)
+    await pool.close()
+    yield url
+    await administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await administrator.close()
 
 
 def twin_snapshots() -> Snapshots:

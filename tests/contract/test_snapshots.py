@@ -11,8 +11,8 @@ from boardlog import database as database_module
 from boardlog.errors import BoardLogError, BoardNotFound, StaleSnapshot
 from boardlog.ids import GENESIS, BoardId, Cursor, EntryId, Tag
 from boardlog.merge import EMPTY_STATE_VECTOR, EMPTY_UPDATE
-from boardlog.snapshots import PostgresSnapshots, Quarantined, Snapshot, Snapshots
-from tests.contract.stores import MACHINE_POSTGRES, machine_has_postgres, postgres_snapshots, twin_snapshots
+from boardlog.snapshots import Quarantined, Snapshot, Snapshots
+from tests.contract.stores import machine_database, postgres_snapshots, twin_snapshots
 
 BOARD = BoardId("board")
 CURSOR = Cursor(EntryId(1_700_000_000_000, 3), Tag("tag"))
@@ -26,18 +26,9 @@ async def snapshots(request: pytest.FixtureRequest, database: str) -> AsyncItera
     elif request.param == "postgres 18":
         async with postgres_snapshots(database) as made:
             yield made
-    elif not await machine_has_postgres():
-        pytest.skip("no PostgreSQL at port 5432: a second target, not a requirement")
     else:
-        name = f"test_{secrets.token_hex(6)}"
-        administrator = await asyncpg.connect(MACHINE_POSTGRES)
-        await administrator.execute(f"CREATE DATABASE {name}")
-        pool = await database_module.connect(MACHINE_POSTGRES.rsplit("/", 1)[0] + "/" + name)
-        await database_module.migrate(pool)
-        yield PostgresSnapshots(pool)
-        await pool.close()
-        await administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        await administrator.close()
+        async with machine_database() as url, postgres_snapshots(url) as made:
+            yield made
 
 
 def snapshot(version: int = 1, state: bytes = b"state") -> Snapshot:

@@ -13,12 +13,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from boardlog.ids import BoardId
+from bridge.asset_records import Asset
 from bridge.compose import apply_patch, create
 from bridge.errors import InvalidItem
 from bridge.items import ITEM_TYPES, Align, Dash, Fill, Font, GeoName, Size, parse_item
 from bridge.palette import COLORS
+from bridge.pictures import read_picture
 from bridge.placing import index_above
 from tests.itemstrategies import items, patches
+from tests.picturefiles import MIME_TYPES, picture_file
 
 VALIDATOR = Path(__file__).parents[1] / "tlschema"
 SECONDS_MAX = 60
@@ -128,6 +132,20 @@ def test_a_picture_swapped_for_another() -> None:
     ):
         board |= apply_patch(board, "i1", {"content": change})
         seen += [record for record in board.values() if record is not None]
+    assert problems(seen) == []
+
+
+@pytest.mark.parametrize("kind", MIME_TYPES)
+def test_pictures_that_were_uploaded(kind: str) -> None:
+    bits = Random(5).getrandbits
+    film = read_picture(picture_file(kind, (7_000, 3), frames=1 if kind == "JPEG" else 2))
+    uploads = [Asset(BoardId("a_board"), name, film, 1, "0" * 64, "key") for name in ("pic", "9-_")]
+    image = {"type": "image", "x": 0, "y": 0, "content": {"asset_id": "pic"}}
+    board: Record = dict(create({}, parse_item(image), "i1", bits, uploads[0]))
+    seen = list(board.values())
+    change = {"content": {"asset_id": "9-_"}}
+    seen += [r for r in apply_patch(board, "i1", change, uploads[1]).values() if r is not None]
+    assert {record["id"] for record in seen} >= {"asset:pic", "asset:9-_", "shape:i1"}
     assert problems(seen) == []
 
 

@@ -221,5 +221,12 @@ async def test_the_documentation_is_served_and_says_what_is_validated(world) -> 
     bridge = await world.start("bridge")
     status, described = await bridge.get("/openapi.json")
     assert status == 200
-    assert set(described["paths"]) == {"/v1/boards/{board}/items", "/v1/boards/{board}/items/{id}"}
-    assert "Sticky" in described["components"]["schemas"]
+    assert set(described["paths"]) == {
+        "/v1/boards/{board}/items",
+        "/v1/boards/{board}/items/{id}",
+        "/v1/boards/{board}/assets/{id}",
+    }
+    upload = described["paths"]["/v1/boards/{board}/assets/{id}"]["put"]
+    assert set(upload["requestBody"]["content"]) == {f"image/{kind}" for kind in ("png", "jpeg", "gif", "webp", "avif")}
+    assert upload["responses"].keys() >= {"200", "201", "401", "403", "404", "408", "409", "413", "415", "422", "503"}
+    assert {"Sticky", "Asset"} <= described["components"]["schemas"].keys()

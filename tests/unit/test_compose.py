@@ -10,10 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from boardlog.ids import BoardId
+from bridge.asset_records import Asset
 from bridge.compose import KEPT_CHARS_MAX, Changes, apply_patch, create, delete
 from bridge.decompose import decompose, list_items
-from bridge.errors import InvalidItem, ItemExists, ItemNotFound
+from bridge.errors import InvalidItem, ItemExists, ItemNotFound, UnknownAsset
 from bridge.items import ITEM_TYPES, parse_item
+from bridge.pictures import Picture
 from tests.itemstrategies import HOSTILE, hostile_maps, items, patches
 
 Board = dict[str, Any]
@@ -389,6 +392,57 @@ class TestImages:
         board = patch(board, {"content": {"asset_id": None, "url": "/c.png"}})
         assert board["asset:pic"]["props"]["src"] == "/pic.png"
         assert decompose(board, "i1")["content"] == {"url": "/c.png", "alt": "A"}
+
+    UPLOADED = Asset(
+        BoardId("plans"), "pic", Picture("image/webp", 30, 20, is_animated=True), 1234, "0" * 64, "Ann's key"
+    )
+
+    def test_an_image_of_an_uploaded_asset_brings_its_record(self) -> None:
+        made = create({}, parse_item(item("image", {"asset_id": "pic"})), "i1", bits, self.UPLOADED)
+        assert made["asset:pic"] == {
+            "id": "asset:pic", "typeName": "asset", "type": "image", "meta": {"dockerclaw_id": "i1"},
+            "props": {"src": "/v1/boards/plans/assets/pic", "w": 30, "h": 20, "name": "pic", "mimeType": "image/webp",
+                      "isAnimated": True, "fileSize": 1234},
+        }  # fmt: skip
+        board = through_the_document(dict(made))
+        read = decompose(board, "i1")
+        assert (read["width"], read["height"], read["content"]) == (30, 20, {"asset_id": "pic"})
+        assert {"shape:i1", "asset:pic"} <= delete(board, "i1")
+
+    def test_a_board_that_has_the_asset_keeps_its_own_record(self) -> None:
+        theirs = self.asset("asset:pic", src="/theirs.png", w=5, h=5)
+        made = create(theirs, parse_item(item("image", {"asset_id": "pic"})), "i1", bits, self.UPLOADED)
+        assert "asset:pic" not in made
+        assert "asset:pic" not in delete(theirs | made, "i1")
+
+    def test_from_an_address_to_an_uploaded_asset(self) -> None:
+        board = write({}, self.IMAGE)
+        change = {"content": {"asset_id": "pic", "url": None}}
+        with pytest.raises(UnknownAsset) as caught:
+            apply_patch(board, "i1", change)
+        assert caught.value.asset_id == "pic"
+        board = through_the_document(changed(board, apply_patch(board, "i1", change, self.UPLOADED)))
+        assert decompose(board, "i1")["content"] == {"asset_id": "pic", "alt": "A"}
+        assert board["asset:pic"]["props"]["src"] == "/v1/boards/plans/assets/pic"
+        assert "asset:i1" not in board
+        board |= {"shape:copy": {**board["shape:i1"], "id": "shape:copy"}}
+        for shown in (("asset:i1", "asset:pic"), ("asset:i1",)):  # named still by the copy; then by nobody
+            left = patch(board, {"content": {"asset_id": None, "url": "/c.png"}})
+            assert tuple(sorted(key for key in left if key.startswith("asset:"))) == shown
+            assert left["asset:i1"]["props"]["src"] == "/c.png"
+            board.pop("shape:copy", None)
+
+    @pytest.mark.parametrize(
+        ("size", "shown"), [((4000, 3000), (1000, 750)), ((1000, 10), (1000, 10)), ((9000, 1), (1000, 1))]
+    )
+    def test_a_large_picture_is_shown_smaller_unless_told_its_size(
+        self, size: tuple[int, int], shown: tuple[int, int]
+    ) -> None:
+        upload = self.UPLOADED._replace(picture=Picture("image/png", *size, is_animated=False))
+        for told, expected in (({}, shown), ({"width": 2000, "height": 1500}, (2000, 1500))):
+            made = create({}, parse_item(item("image", {"asset_id": "pic"}, **told)), "i1", bits, upload)
+            read = decompose(dict(made), "i1")
+            assert (read["width"], read["height"]) == expected
 
     def test_an_image_whose_asset_is_gone_can_be_moved(self) -> None:
         board = PERSONS | shape("a", "image", {"assetId": "asset:gone", "w": 9, "h": 9, "altText": ""})

@@ -7,8 +7,10 @@ from typing import Any
 import msgpack
 import pytest
 
-from relay import awareness, protocol
-from relay.awareness import CLIENTS_PER_BOARD_MAX, EXPIRY_SECONDS, State
+from boardlog import awareness
+from boardlog.awareness import State
+from relay import protocol
+from relay.awareness_states import CLIENTS_PER_BOARD_MAX, EXPIRY_SECONDS
 from relay.presence import EXPIRY_CHECK_SECONDS, TICK_SECONDS, Presence
 from tests.presencefakes import Clock, messages_in
 

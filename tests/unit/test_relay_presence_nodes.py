@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from pycrdt import Awareness, Doc
 
-from relay import awareness, protocol
+from boardlog import awareness
+from relay import protocol
 from relay.presence import TICK_SECONDS, Presence
 from tests.presencefakes import Clock, messages_in
 

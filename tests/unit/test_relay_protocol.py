@@ -8,20 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycrdt import Doc, create_sync_message, create_update_message
 
+from boardlog.wire import MalformedFrame, write_varuint
 from relay import protocol
 from relay.protocol import (
     Awareness,
     Hello,
-    MalformedFrame,
     Message,
     QueryAwareness,
     SyncStep1,
     SyncStep2,
     Update,
     decode,
-    read_bytes,
-    read_varuint,
-    write_varuint,
 )
 
 BODY_SIZES = [0, 1, 127, 128, 300]
@@ -58,48 +55,6 @@ def message_in(frame: bytes) -> bytes:
         assert size < 1 << 63
     assert len(frame) == begin + size
     return frame[begin:]
-
-
-@given(st.integers(0, 2 ** (7 * protocol.VARUINT_BYTES_MAX) - 1))
-def test_numbers_make_the_round_trip(number: int) -> None:
-    encoded = write_varuint(number)
-    assert read_varuint(b"\xff" + encoded + b"\xff", 1) == (number, 1 + len(encoded))
-
-
-def test_numbers_are_little_endian_groups_of_seven_bits() -> None:
-    assert write_varuint(0) == b"\x00"
-    assert write_varuint(127) == b"\x7f"
-    assert write_varuint(128) == b"\x80\x01"
-    assert write_varuint(2**53 - 1) == b"\xff\xff\xff\xff\xff\xff\xff\x0f"
-
-
-@pytest.mark.parametrize("data", [b"", b"\x80", b"\xff" * 7, b"\xff" * 8 + b"\x01", b"\x80" * 1_000_000])
-def test_a_number_that_does_not_end_in_time_is_malformed(data: bytes) -> None:
-    with pytest.raises(MalformedFrame):
-        read_varuint(data, 0)
-
-
-class CountedBytes(bytes):
-    """Counts how many of its bytes are looked at one by one."""
-
-    reads = 0
-
-    def __getitem__(self, index: Any) -> Any:
-        self.reads += isinstance(index, int)
-        return super().__getitem__(index)
-
-
-def test_a_huge_number_costs_no_more_than_eight_bytes() -> None:
-    data = CountedBytes(b"\xff" * 1_000_000)
-    with pytest.raises(MalformedFrame):
-        decode(data)
-    assert 0 < data.reads <= protocol.VARUINT_BYTES_MAX
-
-
-def test_an_announced_length_is_not_believed() -> None:
-    with pytest.raises(MalformedFrame):
-        read_bytes(write_varuint(2**53 - 1) + b"abc", 0)
-    assert read_bytes(b"\x03abcd", 0) == (b"abc", 4)
 
 
 @pytest.mark.parametrize(("prefix", "kind"), MESSAGES)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pycrdt import Doc, Text
 
+from boardlog import awareness
 from boardlog.entry import ANCHOR, Entry, EntryKind, Payload
 from boardlog.errors import BoardLogError, BoardNotFound, StorageUnavailable
 from boardlog.grant import Grant, Role
@@ -15,7 +16,7 @@ from boardlog.log import Loaded
 from boardlog.merge import EMPTY_STATE_VECTOR, EMPTY_UPDATE, fold, parse_state_vector
 from boardlog.snapshots import Snapshot
 from boardlog.update import validate
-from relay import awareness, board_state, protocol
+from relay import board_state, protocol
 from relay.protocol import Awareness, Message, SyncStep1, SyncStep2, Update
 from relay.room import Room
 from relay.session import Append, Close, CloseCode, Drop, Present, Refill, SendAwareness, SendState, TellSaved

@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 from pycrdt import Array, Doc, Map, Text
 
+from boardlog import awareness
+from boardlog.awareness import State
 from boardlog.grant import Grant, Role
 from boardlog.ids import BoardId
 from boardlog.merge import EMPTY_STATE_VECTOR, EMPTY_UPDATE
 from boardlog.update import validate
-from relay import awareness, session
-from relay.awareness import State
-from relay.protocol import write_varuint
+from boardlog.wire import write_varuint
+from relay import session
 from relay.session import (
     UPDATE_BYTES_MAX,
     Append,

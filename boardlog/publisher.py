@@ -1,4 +1,4 @@
-"""Sends presence to the other nodes: all that a turn of the loop brought in one pipeline, never in anybody's way."""
+"""Sends presence to the other processes: a turn of the loop's messages in one pipeline, in nobody's way."""
 
 import asyncio
 from collections import deque
@@ -17,18 +17,25 @@ MESSAGES_PER_PIPELINE_MAX = 500
 
 
 class Publisher:
-    """One queue for all boards of the node."""
+    """One queue for all boards of a process."""
 
     def __init__(self, streams: Streams) -> None:
         """Publish through `streams` once `run` is started."""
         self._streams = streams
         self._waiting: deque[tuple[BoardId, bytes]] = deque(maxlen=WAITING_MESSAGES_MAX)
         self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     def publish(self, board: BoardId, message: bytes) -> None:
         """Queue a message. Synchronous."""
         self._waiting.append((board, message))
+        self._idle.clear()
         self._wake.set()
+
+    async def flushed(self) -> None:
+        """Wait until nothing waits any more, published or lost. Cancel-safe."""
+        await self._idle.wait()
 
     async def run(self) -> None:
         """Publish until cancelled. What Redis does not take is lost, as presence may be."""
@@ -41,3 +48,4 @@ class Publisher:
                     await self._streams.publish_presence([self._waiting.popleft() for _ in range(count)])
                 except StorageUnavailable as error:
                     log.warning("presence_not_published", messages=count, reason=str(error))
+            self._idle.set()

@@ -1,10 +1,12 @@
-"""The assets that images show: their records, and who uses them (pure)."""
+"""The asset records that images show: found, made of an address or of what was uploaded; who uses them (pure)."""
 
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from bridge.errors import FieldError, InvalidItem
+from boardlog.ids import BoardId
+from bridge.errors import UnknownAsset
+from bridge.pictures import Picture
 from bridge.shapes import Record, Records, asset_key, each, find_record, part
 
 _NAME_CHARS_MAX = 200
@@ -15,22 +17,54 @@ _MIME_TYPES = {
 _ANIMATED = ("image/gif", "image/apng")
 
 
+class Asset(NamedTuple):
+    """What is known of an uploaded picture, all but its bytes."""
+
+    board: BoardId
+    asset_id: str
+    picture: Picture
+    size_bytes: int
+    sha256: str
+    """Of its bytes, in hexadecimal digits."""
+    created_by: str
+    """The label of the key that uploaded it."""
+
+    @property
+    def url(self) -> str:
+        """Where it is read: the address that its record shows."""
+        return f"/v1/boards/{self.board}/assets/{self.asset_id}"
+
+
 def find_asset(records: Records, asset_id: str) -> Record:
-    """Return the board's asset of this id; raise InvalidItem if there is none."""
+    """Return the board's asset of this id; raise UnknownAsset if there is none."""
     asset = find_record(records, asset_key(asset_id), "asset")
     if asset is None:
-        raise InvalidItem(
-            [FieldError("content.asset_id", "This board has no such asset: upload it first, or give a url.")]
-        )
+        raise UnknownAsset(asset_id)
     return asset
+
+
+def missing_asset(records: Records, item_id: str, asset: Asset) -> dict[str, Record]:
+    """Return the record of an uploaded asset for an item, under its key; nothing if the board has one already."""
+    key = asset_key(asset.asset_id)
+    if find_record(records, key, "asset") is not None:
+        return {}
+    props = {
+        "w": asset.picture.width,
+        "h": asset.picture.height,
+        "name": asset.asset_id,
+        "src": asset.url,
+        "mimeType": asset.picture.mime_type,
+        "isAnimated": asset.picture.is_animated,
+        "fileSize": asset.size_bytes,
+    }
+    return {key: _record(key, item_id, props)}
 
 
 def make_asset(records: Records, item_id: str, url: str, size: tuple[float, float]) -> Record:
     """Return the record of the picture at `url` for an item, under the item's own name if that is free."""
     names = (item_id if number == 1 else f"{item_id}-{number}" for number in count(1))
     key = next(asset_key(name) for name in names if asset_key(name) not in records)
-    props = {"w": size[0], "h": size[1], **source_props(url)}
-    return {"id": key, "typeName": "asset", "type": "image", "props": props, "meta": {"dockerclaw_id": item_id}}
+    return _record(key, item_id, {"w": size[0], "h": size[1], **source_props(url)})
 
 
 def source_props(url: str) -> Record:
@@ -54,6 +88,10 @@ def own_assets(records: Records, shapes: set[str]) -> set[str]:
         if isinstance(key, str):
             used[key] = used.get(key, True) and shape["id"] in shapes
     return {key for key, only_by_them in used.items() if only_by_them and _is_agents(records, key)}
+
+
+def _record(key: str, item_id: str, props: Record) -> Record:
+    return {"id": key, "typeName": "asset", "type": "image", "props": props, "meta": {"dockerclaw_id": item_id}}
 
 
 def _is_agents(records: Records, key: str) -> bool:

@@ -10,17 +10,10 @@ from typing import Any
 import pytest
 from pycrdt import Awareness, Doc
 
-from relay import awareness
-from relay.awareness import (
-    CLIENTS_PER_BOARD_MAX,
-    EXPIRY_SECONDS,
-    STATES_PER_UPDATE_MAX,
-    AwarenessStates,
-    State,
-    decode,
-    encode,
-)
-from relay.protocol import MalformedFrame, write_varuint
+from boardlog import awareness
+from boardlog.awareness import STATES_PER_UPDATE_MAX, State, decode, encode
+from boardlog.wire import MalformedFrame, write_varuint
+from relay.awareness_states import CLIENTS_PER_BOARD_MAX, EXPIRY_SECONDS, AwarenessStates
 
 GONE = b"null"
 HERE = b'{"user":"Ann"}'
