@@ -1,6 +1,7 @@
 """The relay's doors: the WebSocket upgrade, and who may pass."""
 
 import asyncio
+import base64
 from collections import OrderedDict
 
 import structlog
@@ -30,6 +31,10 @@ REFUSED_HOLD_SECONDS = 5.0
 REFUSED_HELD_MAX = 1000
 """Refused sockets held at a time; the others are closed at once."""
 REFUSALS_REMEMBERED_MAX = 10_000
+SUBPROTOCOL = "board-relay"
+"""What a client offers, and is answered, that brings its key as a further subprotocol (`key_of`)."""
+KEY_SUBPROTOCOL = "key."
+SUBPROTOCOL_HEADER = "Sec-WebSocket-Protocol"
 
 CONNECTIONS = Gauge("relay_connections", "Open WebSockets", registry=METRICS)
 REFUSED = Counter("relay_refused_total", "WebSockets refused, by close code", ["code"], registry=METRICS)
@@ -66,6 +71,7 @@ class Doors:
             max_msg_size=self._settings.board_bytes_max,
             compress=False,
             timeout=CLOSE_TIMEOUT_SECONDS,
+            protocols=_subprotocols(request)[:1],
         )
         if not socket.can_prepare(request):
             raise web.HTTPUpgradeRequired(text="Connect with a WebSocket client, for example y-websocket.\n")
@@ -152,8 +158,28 @@ class _Full(BoardLogError):
 
 
 def key_of(request: web.Request) -> str | None:
-    """Return the API key of a request: `?apiKey=`, which is all that a browser can set, or in a header."""
-    return request.query.get("apiKey") or key_from(request.headers)
+    """Return the API key of a request: in `?apiKey=`, in a header, or in a subprotocol `key.` + base64url of the key.
+
+    A browser can set the first and the last: the subprotocol is in no URL, and so in no access log.
+    """
+    return request.query.get("apiKey") or key_from(request.headers) or _key_from_subprotocol(request)
+
+
+def _key_from_subprotocol(request: web.Request) -> str | None:
+    for offered in _subprotocols(request):
+        if offered.startswith(KEY_SUBPROTOCOL):
+            encoded = offered.removeprefix(KEY_SUBPROTOCOL)
+            try:
+                return base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True).decode()
+            except ValueError:
+                return None
+    return None
+
+
+def _subprotocols(request: web.Request) -> list[str]:
+    """Return what a client offers, ours first: it is answered with the first, or a browser would hang up."""
+    offered = [name.strip() for name in request.headers.get(SUBPROTOCOL_HEADER, "").split(",")]
+    return sorted(filter(None, offered), key=lambda name: name != SUBPROTOCOL)
 
 
 def _refusal(error: BoardLogError) -> tuple[CloseCode, str]:

@@ -1,6 +1,7 @@
 """Relays as processes, stock y-websocket clients, no affinity."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -163,6 +164,22 @@ async def test_who_may_not_pass_is_told_by_a_close_code(world, key, board, code)
         close = await client.wait_closed(code=code)
         assert close.final
         assert close.reason
+
+
+async def test_a_browser_may_bring_its_key_as_a_subprotocol_where_no_access_log_sees_it(world) -> None:
+    relay = (await world.relays(1))[0]
+    await world.stores.access.create_key(spelled := "ein Schlüssel, mit Komma", world.board, Role.EDITOR, "by hand")
+    async with StockClients() as clients:
+        for key in (world.editor_key, spelled):
+            encoded = base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
+            client = await clients.open(relay.ws, world.board, protocols=["board-relay", f"key.{encoded}"])
+            await client.wait_synced()
+        for wrong in ("key.!", "key.", "key._w", f"key.{encoded}x"):
+            refused = await clients.open(relay.ws, world.board, protocols=["board-relay", wrong])
+            await refused.wait_closed(code=4401)
+        stranger = await clients.open(relay.ws, world.board, key=world.editor_key, protocols=["of-another-service"])
+        await stranger.wait_synced()  # who offers any must be answered with one, or a browser hangs up
+    assert encoded not in relay.log.read_text()
 
 
 async def test_an_old_client_that_retries_is_held_back(world) -> None:
