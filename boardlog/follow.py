@@ -30,6 +30,8 @@ RELOADS = Counter("log_reloads_total", "Boards loaded again because their histor
 HELD_PUBLISHES_MAX = 1000
 """Publishes kept while a load or repair is under way; beyond it they are forgotten and read from the stream."""
 RECENT_CURSORS_MAX = 4096
+AWAITED_CURSORS_MAX = 4096
+"""Entries of this process' own that Redis has acknowledged and the log has not brought yet; milliseconds' worth."""
 
 _FOREVER = AsyncRetrying(
     retry=retry_if_exception_type(StorageUnavailable),
@@ -67,6 +69,8 @@ class Follow:
         self._repair_wanted = False
         self._held: list[Publish] = []
         self._recent: dict[Cursor, None] = {}
+        self._awaited: dict[Cursor, bool] = {}
+        """What this process logged and has not seen yet; whether an audit has missed it once."""
         self._wake = asyncio.Event()
         self._busy = True
         self._settled = asyncio.Event()
@@ -120,9 +124,22 @@ class Follow:
             self._held.clear()
             self._repair()
 
+    def logged(self, cursor: Cursor) -> None:
+        """Hear that Redis acknowledged an entry of this process' own, which the log has brought or is about to bring.
+
+        One that never comes was lost by a failover that kept our cursor's entry: no link shows that (G4).
+        """
+        if self.cursor is not None and cursor not in self._recent and len(self._awaited) < AWAITED_CURSORS_MAX:
+            self._awaited[cursor] = False
+
     def audited(self, asked: Cursor, found: Cursor | None) -> None:
         """Take an audit's answer for the position asked about (L4): None if its entry is gone, else the head."""
-        if self._busy or asked != self.cursor or found == asked:
+        if self._busy or asked != self.cursor:
+            return
+        if found == asked:
+            # What was acknowledged since the audit asked may stand in the log all the same: missed twice, it does not.
+            self._miss([cursor for cursor, is_missed in self._awaited.items() if is_missed])
+            self._awaited = dict.fromkeys(self._awaited, True)
             return
         if found is None and self._in_stream:
             log.warning("log_lost", board=self.board, cursor=str(asked))
@@ -154,10 +171,21 @@ class Follow:
         self.cursor = raw[-1].cursor
         self._in_stream = True
         self._remember(entry.cursor for entry in raw)
+        self._miss([cursor for cursor in self._awaited if cursor.id <= self.cursor.id])
+
+    def _miss(self, lost: Sequence[Cursor]) -> None:
+        """Load again if entries were acknowledged to us that the log has passed over: that asks the editors (L5)."""
+        for cursor in lost:
+            log.warning("log_lost", board=self.board, cursor=str(cursor))
+            del self._awaited[cursor]
+        if lost:
+            self._reload_wanted = True
+            self._repair()
 
     def _remember(self, cursors: Iterable[Cursor]) -> None:
         for cursor in cursors:
             self._recent[cursor] = None
+            self._awaited.pop(cursor, None)
         while len(self._recent) > RECENT_CURSORS_MAX:
             del self._recent[next(iter(self._recent))]
 
@@ -216,6 +244,7 @@ class Follow:
         self.cursor = loaded.cursor
         self._in_stream = loaded.in_stream
         self._recent.clear()
+        self._awaited = {cursor: False for cursor in self._awaited if cursor.id > loaded.cursor.id}
         self._remember([*(entry.cursor for entry in loaded.entries), loaded.cursor])
 
     def _settle_held(self) -> None:

@@ -10,7 +10,7 @@ import structlog
 from boardlog.errors import StorageUnavailable
 from boardlog.folding import Folder
 from boardlog.follow import Follow
-from boardlog.ids import BoardId
+from boardlog.ids import BoardId, Cursor
 from boardlog.keys import Keys
 from boardlog.log import BoardLog
 from boardlog.tail import Tail
@@ -76,6 +76,12 @@ class Replicas:
         finally:
             held.users -= 1
             self._evict()
+
+    def logged(self, board: BoardId, cursor: Cursor) -> None:
+        """Hear that an entry of this bridge's stands in a board's log (appender.Appender.on_logged)."""
+        held = self._held.get(board)
+        if held is not None:
+            held.follow.logged(cursor)
 
     def drop(self, board: BoardId) -> None:
         """Forget a copy: its client id is never used again (L15). Harmless if there is none."""

@@ -9,7 +9,7 @@ from boardlog.due import Due
 from boardlog.errors import BoardLogError, StorageUnavailable
 from boardlog.folding import Folder
 from boardlog.follow import Follow
-from boardlog.ids import BoardId
+from boardlog.ids import BoardId, Cursor
 from boardlog.keys import Keys
 from boardlog.log import BoardLog
 from boardlog.publisher import Publisher
@@ -96,6 +96,12 @@ class Hub:
         if opened.joining == 0:
             wait = 0.0 if room.error is not None else LINGER_SECONDS
             opened.linger = asyncio.get_running_loop().call_later(wait, self._close, opened)
+
+    def logged(self, board: BoardId, cursor: Cursor) -> None:
+        """Hear that an entry of this node's stands in a board's log (appender.Appender.on_logged)."""
+        opened = self._rooms.get(board)
+        if opened is not None:
+            opened.follow.logged(cursor)
 
     async def close(self) -> None:
         """Close all rooms at once and wait for what that starts."""
