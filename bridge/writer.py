@@ -65,11 +65,11 @@ class Writer:
                 for key, record in changes.items()
                 if record is not None and isinstance(before.get(key), dict)
             ]
-            entry_id = await self._append(held, changes)
+            # Before the append: a person's record that undoes the change may be here before the log has answered.
             for one in meant:
                 held.intents.add(one)
             held.replica.on_entries = lambda: self._look_after(held)
-            return entry_id
+            return await self._append(held, changes)
 
     async def _append(self, held: Held, changes: Changes) -> EntryId | None:
         replica = held.replica

@@ -93,3 +93,24 @@ async def test_L15_a_copy_that_holds_what_the_log_was_refused_writes_no_more(ref
     with pytest.raises(StorageUnavailable):
         await world.write({"shape:a": {"x": 1}})
     assert world.log.waiting == []
+
+
+async def test_what_a_person_undoes_before_the_log_has_answered_is_put_back_on_top() -> None:
+    world = World()
+    person: Doc[Any] = Doc(client_id=PERSON)
+    records = person.get(RECORDS, type=Map)
+    records["shape:a"] = {"x": 1, "text": "old"}
+    world.bring(person.get_update())
+    await world.held.replica.ready.wait()
+    before = person.get_state()
+    records["shape:a"] = {"x": 2, "text": "old"}  # moved without sight of what the agent writes
+
+    writing = world.write({"shape:a": {"x": 1, "text": "new"}})
+    while not world.log.waiting:
+        await asyncio.sleep(0)
+    world.bring(person.get_update(before))
+    person.apply_update(await world.appended())
+    await writing
+    assert records["shape:a"] == {"x": 2, "text": "old"}  # the higher id's whole record stands
+    person.apply_update(await world.appended())
+    assert records["shape:a"] == {"x": 2, "text": "new"}
