@@ -5,7 +5,7 @@ bytes before anything later; given up, everything that waits for that board fail
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from prometheus_client import Counter, Gauge
 
 from boardlog.entry import UPDATES_PER_ENTRY_MAX, EntryKind, Payload, pack
 from boardlog.errors import BoardLogError, BoardNotFound, NoLog, StorageUnavailable
-from boardlog.ids import BoardId
+from boardlog.ids import BoardId, Cursor
 from boardlog.log import BoardLog
 from boardlog.retry import RETRY_SECONDS_MAX, retrying
 from boardlog.stream import Append, Appended
@@ -82,6 +82,8 @@ class Appender:
         self._idle.set()
         self._again: set[asyncio.Task[None]] = set()
         self.waiting_bytes = 0
+        self.on_logged: Callable[[BoardId, Cursor], None] = lambda *_: None
+        """Called with each entry that the log has taken, before its sources are; must not raise."""
         WAITING.set_function(lambda: self.waiting_bytes)
 
     def append(self, board: BoardId, update: bytes, source: Source) -> None:
@@ -185,6 +187,7 @@ class Appender:
         self._landed(batch)
         ENTRIES.inc()
         UPDATES.inc(len(batch.sources))
+        self.on_logged(batch.append.board, appended.cursor)
         counts: dict[int, tuple[Source, int]] = {}
         for source in batch.sources:
             counts[id(source)] = (source, counts.get(id(source), (source, 0))[1] + 1)

@@ -64,6 +64,7 @@ async def serve(settings: BridgeSettings) -> None:
     appender, tail, folder = Appender(board_log), Tail(redis), Folder(processes_max=1)
     randomness = random.SystemRandom()
     replicas = Replicas(board_log, tail, keys, folder, randomness.getrandbits)
+    appender.on_logged = replicas.logged
     REPLICAS.set_function(lambda: len(replicas))
     writer = Writer(replicas, appender, time.monotonic)
     publisher = Publisher(board_log.streams)

@@ -10,7 +10,7 @@ import structlog
 from boardlog.errors import StorageUnavailable
 from boardlog.folding import Folder
 from boardlog.follow import Follow
-from boardlog.ids import BoardId
+from boardlog.ids import BoardId, Cursor
 from boardlog.keys import Keys
 from boardlog.log import BoardLog
 from boardlog.tail import Tail
@@ -60,6 +60,12 @@ class Replicas:
     def follows(self) -> Iterator[Follow]:
         """Iterate over the links to audit."""
         return (held.follow for held in self._held.values())
+
+    def logged(self, board: BoardId, cursor: Cursor) -> None:
+        """Hear of an entry that this bridge has appended: its copy expects it. See appender.Appender."""
+        held = self._held.get(board)
+        if held is not None:
+            held.follow.appended(cursor)
 
     @asynccontextmanager
     async def use(self, board: BoardId) -> AsyncIterator[Held]:

@@ -73,6 +73,7 @@ async def _running(
     publisher = Publisher(streams)
     folder = Folder(processes_max=1)
     hub = Hub(secrets.token_hex(8), board_log, tail, keys, RedisDue(redis, scripts, keys), folder, publisher)
+    appender.on_logged = hub.logged
     doors = Doors(settings, Access(pool, redis, keys), hub, appender, snapshots)
     checks = {"redis": partial(redis_module.check, redis), "database": partial(database.check, pool)}
     try:

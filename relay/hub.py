@@ -9,7 +9,7 @@ from boardlog.due import Due
 from boardlog.errors import BoardLogError, StorageUnavailable
 from boardlog.folding import Folder
 from boardlog.follow import Follow
-from boardlog.ids import BoardId
+from boardlog.ids import BoardId, Cursor
 from boardlog.keys import Keys
 from boardlog.log import BoardLog
 from boardlog.publisher import Publisher
@@ -67,6 +67,12 @@ class Hub:
     def follows(self) -> Iterator[Follow]:
         """Iterate over the links to audit."""
         return (opened.follow for opened in self._rooms.values())
+
+    def logged(self, board: BoardId, cursor: Cursor) -> None:
+        """Hear of an entry that this node has appended: its room expects it. See appender.Appender."""
+        opened = self._rooms.get(board)
+        if opened is not None:
+            opened.follow.appended(cursor)
 
     async def join(self, board: BoardId) -> Room:
         """Return the board's room, loaded; concurrent joins share one load, which outlives the joiner that began it.
