@@ -7,8 +7,11 @@ from typing import Self
 from pycrdt import get_state, get_update
 
 from boardlog.merge import parse_state_vector, write_varint
+from boardlog.merge import union as join
 from boardlog.update import Intervals, Ranges, dissect
 
+_INSERTED_MAX = 16
+"""Inserting moves all that lies behind; more are joined at once, for a forger's update may have a million."""
 _BEGIN = itemgetter(0)
 _END = itemgetter(1)
 
@@ -45,6 +48,9 @@ class Coverage:
         for known, added in ((self._structs, ranges.structs), (self._deletes, ranges.deletes)):
             for client, intervals in added.items():
                 union = known.setdefault(client, [])
+                if len(intervals) > _INSERTED_MAX:
+                    known.update(join([{client: union}, {client: intervals}]))
+                    continue
                 for begin, end in intervals:
                     _insert(union, begin, end)
 

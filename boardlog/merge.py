@@ -45,15 +45,20 @@ class Folded:
     """The places in `updates` of those that cannot be applied: nothing of them is in the state."""
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
+    """An update, read."""
+
     place: int
     update: bytes
     ranges: Ranges
     links: Links
 
 
-class _Panicked(Exception):
+class Panicked(Exception):
+    """pycrdt panicked on the update at this place."""
+
     def __init__(self, place: int) -> None:
+        """Name the place."""
         super().__init__(place)
         self.place = place
 
@@ -67,17 +72,17 @@ def fold(base: bytes, updates: Sequence[bytes]) -> Folded:
     `validate` keeps them outside. Raise InvalidUpdate if the base is at fault. It holds the GIL: call it in another
     process.
     """
-    parts: list[_Part] = []
+    parts: list[Part] = []
     for place, update in enumerate(updates):
         with suppress(InvalidUpdate):
-            parts.append(_Part(place, update, *dissect(update)))
+            parts.append(Part(place, update, *dissect(update)))
     while True:
         try:
             state, vector = _fold(*_without_halved(base, parts))
-        except _Panicked as error:
+        except Panicked as error:
             parts = [part for part in parts if part.place != error.place]
         except BaseException as error:
-            if isinstance(error, (ValueError, RuntimeError)) or _is_panic(error):
+            if isinstance(error, (ValueError, RuntimeError)) or is_panic(error):
                 raise InvalidUpdate(f"The board's stored state cannot be folded: {error}") from error
             raise
         else:
@@ -125,12 +130,12 @@ def parse_state_vector(data: bytes) -> dict[int, int]:
     return vector
 
 
-def _is_panic(error: BaseException) -> bool:
+def is_panic(error: BaseException) -> bool:
     """Tell a panic of Rust code, a BaseException of no importable type, from a KeyboardInterrupt and its like."""
     return type(error).__module__ == "pyo3_runtime"
 
 
-def _fold(base: bytes, parts: list[_Part]) -> tuple[bytes, bytes]:
+def _fold(base: bytes, parts: list[Part]) -> tuple[bytes, bytes]:
     """Return the state and its vector.
 
     A Doc is never given anything before what it depends on: besides what it gets wrong then, contradicting updates of a
@@ -138,17 +143,17 @@ def _fold(base: bytes, parts: list[_Part]) -> tuple[bytes, bytes]:
     """
     doc, rest = _begin(base)
     clocks = parse_state_vector(doc.get_state())
-    waiting = [rest, *(part.update for part in parts if not _apply_next(doc, clocks, part))]
+    waiting = [rest, *(part.update for part in parts if not apply_next(doc, clocks, part))]
     vector = doc.get_state()
-    pending = _integrate(doc, _merge(get_update(update, vector) for update in waiting), clocks)
+    pending = integrate(doc, merge_all(get_update(update, vector) for update in waiting), clocks)
     # All deletions once more: some may have come before what they delete, and may still wait for it.
-    deletes = _union([dissect(rest)[0].deletes, *(part.ranges.deletes for part in parts)])
-    doc.apply_update(_only_deletes(deletes))
+    deletes = union([dissect(rest)[0].deletes, *(part.ranges.deletes for part in parts)])
+    doc.apply_update(only_deletes(deletes))
     vector = doc.get_state()
-    late = _beyond(deletes, vector)
+    late = beyond(deletes, vector)
     if not pending[0] and not late:
         return doc.get_update(), vector
-    return _merge([doc.get_update(), pending, _only_deletes(late)]), vector
+    return merge_all([doc.get_update(), pending, only_deletes(late)]), vector
 
 
 def _begin(base: bytes) -> tuple[Doc[Any], bytes]:
@@ -158,16 +163,16 @@ def _begin(base: bytes) -> tuple[Doc[Any], bytes]:
     rest = get_update(base, doc.get_state())
     if rest[0]:
         _, links = dissect(base)
-        counts, _ = _advance({}, links)
+        counts, _ = advance({}, links)
         doc = Doc()
         doc.apply_update(_cut(base, links, counts))
         rest = get_update(base, doc.get_state())
     return doc, rest
 
 
-def _apply_next(doc: Doc[Any], clocks: dict[int, int], part: _Part) -> bool:
+def apply_next(doc: Doc[Any], clocks: dict[int, int], part: Part) -> bool:
     """Apply an update and advance the clocks, or return False if anything of it has to wait."""
-    counts, reached = _advance(clocks, part.links)
+    counts, reached = advance(clocks, part.links)
     if any(counts[client] < len(chain) - 1 for client, chain in part.links.items()):
         return False
     try:
@@ -176,21 +181,21 @@ def _apply_next(doc: Doc[Any], clocks: dict[int, int], part: _Part) -> bool:
         clocks.update(parse_state_vector(doc.get_state()))
         return False
     except BaseException as error:
-        if _is_panic(error):
-            raise _Panicked(part.place) from error
+        if is_panic(error):
+            raise Panicked(part.place) from error
         raise
     clocks.update(reached)
     return True
 
 
-def _integrate(doc: Doc[Any], pending: bytes, clocks: dict[int, int]) -> bytes:
+def integrate(doc: Doc[Any], pending: bytes, clocks: dict[int, int]) -> bytes:
     """Apply of what waited what has all that it depends on; return the rest."""
     _, links = dissect(pending)
     if any(link.is_child for chain in links.values() for link in chain):
-        _, all_links = dissect(_merge([doc.get_update(), pending]))
+        _, all_links = dissect(merge_all([doc.get_update(), pending]))
         pending = _bury(pending, links, all_links)
         _, links = dissect(pending)
-    counts, _ = _advance(clocks, links)
+    counts, _ = advance(clocks, links)
     doc.apply_update(_cut(pending, links, counts))
     rest: bytes = get_update(pending, doc.get_state())
     return rest
@@ -210,7 +215,7 @@ def _bury(update: bytes, links: Links, all_links: Links) -> bytes:
     return b"".join([*parts, update[kept:]])
 
 
-def _without_halved(base: bytes, parts: list[_Part]) -> tuple[bytes, list[_Part]]:
+def _without_halved(base: bytes, parts: list[Part]) -> tuple[bytes, list[Part]]:
     """Write each character that was cut in half as yjs does: as two replacement characters.
 
     JavaScript counts a character beyond the first 65,536 as two, and can delete or insert in its middle. pycrdt cannot,
@@ -218,7 +223,7 @@ def _without_halved(base: bytes, parts: list[_Part]) -> tuple[bytes, list[_Part]
     """
     if not any(_LONG_CHARACTER.search(update) for update in (base, *(part.update for part in parts))):
         return base, parts
-    everything = [_Part(-1, base, *dissect(base)), *parts]
+    everything = [Part(-1, base, *dissect(base)), *parts]
     middles: dict[int, set[int]] = {}
     for part in everything:
         for client, link, text in _long_texts(part):
@@ -231,11 +236,11 @@ def _without_halved(base: bytes, parts: list[_Part]) -> tuple[bytes, list[_Part]
     if not halved:
         return base, parts
     base, *updates = [_halve(part, halved) for part in everything]
-    rewritten = [_Part(part.place, update, *dissect(update)) for part, update in zip(parts, updates, strict=True)]
+    rewritten = [Part(part.place, update, *dissect(update)) for part, update in zip(parts, updates, strict=True)]
     return base, rewritten
 
 
-def _long_texts(part: _Part) -> Iterator[tuple[int, Link, str]]:
+def _long_texts(part: Part) -> Iterator[tuple[int, Link, str]]:
     """Yield client, struct and text of all that has long characters, in the order of the bytes."""
     for client, chain in part.links.items():
         for link, following in pairwise(chain):
@@ -252,7 +257,7 @@ def _middles(clock: int, text: str) -> Iterator[tuple[int, int]]:
             clock += 1
 
 
-def _cuts(part: _Part) -> Iterator[tuple[int, int]]:
+def _cuts(part: Part) -> Iterator[tuple[int, int]]:
     """Yield client and clock of wherever a struct begins, a deletion begins or ends, or something is put in between."""
     for client, chain in part.links.items():
         for link in chain:
@@ -265,7 +270,7 @@ def _cuts(part: _Part) -> Iterator[tuple[int, int]]:
             yield client, end
 
 
-def _halve(part: _Part, halved: dict[int, set[int]]) -> bytes:
+def _halve(part: Part, halved: dict[int, set[int]]) -> bytes:
     update = part.update
     parts = []
     kept = 0
@@ -280,7 +285,7 @@ def _halve(part: _Part, halved: dict[int, set[int]]) -> bytes:
     return b"".join([*parts, update[kept:]])
 
 
-def _advance(clocks: dict[int, int], links: Links) -> tuple[dict[int, int], dict[int, int]]:
+def advance(clocks: dict[int, int], links: Links) -> tuple[dict[int, int], dict[int, int]]:
     """Find what only depends on itself and on what is there up to these clocks.
 
     Return how many structs that are of each client, from the first on, and the clock which they reach.
@@ -324,14 +329,15 @@ def _cut(update: bytes, links: Links, counts: dict[int, int]) -> bytes:
     return write_varint(len(blocks)) + b"".join(blocks) + b"\x00"
 
 
-def _merge(updates: Iterable[bytes]) -> bytes:
+def merge_all(updates: Iterable[bytes]) -> bytes:
+    """Return one update that says what all of them say."""
     parts = list(updates)
     while len(parts) > 1:
         parts = [merge_updates(*parts[at : at + _MERGED_AT_ONCE]) for at in range(0, len(parts), _MERGED_AT_ONCE)]
     return parts[0] if parts else EMPTY_UPDATE
 
 
-def _beyond(deletes: dict[int, Intervals], vector: bytes) -> dict[int, Intervals]:
+def beyond(deletes: dict[int, Intervals], vector: bytes) -> dict[int, Intervals]:
     """Return the deletions of what is not integrated yet, which a Doc drops when it is encoded."""
     clocks = parse_state_vector(vector)
     late = {
@@ -341,24 +347,24 @@ def _beyond(deletes: dict[int, Intervals], vector: bytes) -> dict[int, Intervals
     return {client: intervals for client, intervals in late.items() if intervals}
 
 
-def _union(named: Iterable[dict[int, Intervals]]) -> dict[int, Intervals]:
+def union(named: Iterable[dict[int, Intervals]]) -> dict[int, Intervals]:
     """Return the same clocks in ascending order, in intervals that do not touch: yrs loses some of others."""
-    union: dict[int, Intervals] = {}
+    joint: dict[int, Intervals] = {}
     for deletes in named:
         for client, intervals in deletes.items():
-            union.setdefault(client, []).extend(intervals)
-    for client, intervals in union.items():
+            joint.setdefault(client, []).extend(intervals)
+    for client, intervals in joint.items():
         joined: Intervals = []
         for begin, end in sorted(intervals):
             if joined and begin <= joined[-1][1]:
                 joined[-1] = joined[-1][0], max(end, joined[-1][1])
             else:
                 joined.append((begin, end))
-        union[client] = joined
-    return union
+        joint[client] = joined
+    return joint
 
 
-def _only_deletes(deletes: dict[int, Intervals]) -> bytes:
+def only_deletes(deletes: dict[int, Intervals]) -> bytes:
     """Encode an update that has no content and deletes these."""
     data = bytearray(b"\x00" + write_varint(len(deletes)))
     for client, intervals in deletes.items():

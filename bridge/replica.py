@@ -12,8 +12,9 @@ import structlog
 from pycrdt import Doc, Map, MapEvent, Subscription, TransactionEvent
 
 from boardlog.entry import Entry
-from boardlog.errors import BoardLogError, StorageUnavailable
+from boardlog.errors import BoardLogError, InvalidUpdate, StorageUnavailable
 from boardlog.folding import Folder
+from boardlog.growing import Growing
 from boardlog.ids import BoardId
 from boardlog.log import Loaded
 from boardlog.merge import parse_state_vector
@@ -50,6 +51,7 @@ class Replica:
         self._folder = folder
         self._random_bits = random_bits
         self._doc: Doc[Any] | None = None
+        self._growing: Growing | None = None
         self._subscription: Subscription | None = None
         """Ends when it is forgotten."""
         self._waiting: list[bytes] = []
@@ -68,12 +70,10 @@ class Replica:
         """Apply what the log brought."""
         updates = [update for entry in entries for update in entry.updates]
         self.size_bytes += sum(map(len, updates))
-        if self._doc is None:
+        if self._growing is None:
             self._waiting += updates
-            return
-        for update in updates:
-            self._apply(self._doc, update)
-        self.on_entries()
+        elif self._take(self._growing, updates):
+            self.on_entries()
 
     def failed(self, error: BoardLogError) -> None:
         """Note that the board is gone or unreadable, or that this copy cannot be trusted any more."""
@@ -118,15 +118,18 @@ class Replica:
             return
         doc: Doc[Any] = Doc(client_id=self._fresh_client_id(folded.state_vector))
         records = doc.get(RECORDS, type=Map)
-        self._apply(doc, folded.state)
+        try:
+            growing = Growing(doc, folded)
+        except InvalidUpdate as error:
+            self.failed(error)
+            return
         self.records = {key: _plain(records[key]) for key in records}
         self._subscription = records.observe(self._observed)
-        for update in self._waiting:
-            self._apply(doc, update)
-        self._waiting.clear()
-        self.size_bytes += len(folded.state)
-        self._doc = doc
-        self.ready.set()
+        if self._take(growing, self._waiting):
+            self._waiting.clear()
+            self.size_bytes += len(folded.state)
+            self._doc, self._growing = doc, growing
+            self.ready.set()
 
     def _fresh_client_id(self, state_vector: bytes) -> int:
         used = parse_state_vector(state_vector)
@@ -134,15 +137,16 @@ class Replica:
             pass
         return client
 
-    def _apply(self, doc: "Doc[Any]", update: bytes) -> None:
+    def _take(self, growing: Growing, updates: Sequence[bytes]) -> bool:
         try:
-            doc.apply_update(update)
-        except BaseException as error:
-            # What the worker will quarantine must not cost the bridge this board (G6). pycrdt's panics, too, are
-            # exceptions: of a type of its own, derived from BaseException.
-            if not isinstance(error, Exception) and type(error).__module__ != "pyo3_runtime":
-                raise
-            log.warning("update_not_applied", board=self.board, size_bytes=len(update), reason=str(error))
+            for update in updates:
+                growing.take(update)
+        except InvalidUpdate as error:
+            # What the worker will quarantine must not cost the bridge this board (G6): a new copy is made without it.
+            log.warning("update_not_applied", board=self.board, reason=str(error))
+            self.failed(StorageUnavailable("The board's copy has to be made anew: try again."))
+            return False
+        return True
 
     def _observed(self, event: MapEvent) -> None:
         """Keep the plain copy of the records up to date with what a transaction changed."""

@@ -65,11 +65,11 @@ class Writer:
                 for key, record in changes.items()
                 if record is not None and isinstance(before.get(key), dict)
             ]
-            entry_id = await self._append(held, changes)
+            # Before the append: a person's record that undoes the change may be here before the log has answered.
             for one in meant:
                 held.intents.add(one)
             held.replica.on_entries = lambda: self._look_after(held)
-            return entry_id
+            return await self._append(held, changes)
 
     async def _append(self, held: Held, changes: Changes) -> EntryId | None:
         replica = held.replica
@@ -77,10 +77,17 @@ class Writer:
             raise replica.error
         if held.is_dropped:
             raise StorageUnavailable("The board's copy was dropped meanwhile: try again.")
-        update = replica.change(changes)
-        if not update or validate(update).is_empty:
-            return None
-        answer = _Answer(lambda: replica.failed(StorageUnavailable("A write to this board was given up: try again.")))
+        given_up = StorageUnavailable("A write to this board was given up: try again.")
+        try:
+            update = replica.change(changes)
+            if not update or validate(update).is_empty:
+                return None
+        except BaseException:  # pycrdt's panics too
+            # The copy holds all of the change, or half, that the log will never have: whatever it wrote next would
+            # wait for that for ever, on every screen (L15).
+            replica.failed(given_up)
+            raise
+        answer = _Answer(lambda: replica.failed(given_up))
         self._appender.append(replica.board, update, answer)
         async with asyncio.timeout(APPEND_SECONDS_MAX):
             return (await answer.appended).cursor.id

@@ -181,6 +181,8 @@ class Connection:
         if isinstance(command, SendState):
             await self._state_taken()
         await self._appender.capacity()
+        if self._closing is not None:
+            return  # an earlier change was given up meanwhile: this one must not overtake it (L10)
         room.receive(self, command)
         await self._may_read.wait()
 

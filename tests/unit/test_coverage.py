@@ -52,6 +52,27 @@ def test_content_beyond_a_gap_counts_but_not_in_the_vector() -> None:
     assert parse_state_vector(coverage.state_vector()) == {7: 8}
 
 
+def test_many_intervals_at_once_count_as_one_by_one() -> None:
+    at_once, one_by_one = Coverage(), Coverage()
+    for ranges in (
+        Ranges({7: [(clock, clock + 1) for clock in range(0, 400, 4)]}, {}),
+        Ranges(
+            {7: [(clock, clock + 2) for clock in range(1, 300, 4)]}, {7: [(clock, clock + 2) for clock in range(99)]}
+        ),
+    ):
+        at_once.add(ranges)
+        for client, intervals in ranges.structs.items():
+            for interval in intervals:
+                one_by_one.add(Ranges({client: [interval]}, {}))
+    for begin in range(400):
+        for end in range(begin + 1, min(begin + 6, 401)):
+            asked = Ranges({7: [(begin, end)]}, {})
+            assert at_once.covers(asked) == one_by_one.covers(asked)
+    assert at_once.state_vector() == one_by_one.state_vector()
+    assert at_once.covers(Ranges({}, {7: [(0, 100)]}))
+    assert not at_once.covers(Ranges({}, {7: [(0, 101)]}))
+
+
 intervals = st.lists(
     st.tuples(st.integers(0, 30), st.integers(1, 6)).map(lambda pair: (pair[0], sum(pair))), max_size=8
 )

@@ -71,12 +71,14 @@ class Log:
 
     def __init__(self) -> None:
         self.waiting: list[tuple[bytes, Source]] = []
+        self.room = asyncio.Event()
+        self.room.set()
 
     def append(self, board: BoardId, update: bytes, source: Source) -> None:
         self.waiting.append((update, source))
 
     async def capacity(self) -> None:
-        pass
+        await self.room.wait()
 
 
 class Shell(Clock):
@@ -271,3 +273,16 @@ def refill() -> bytes:
     doc: Doc[Any] = Doc(client_id=2)
     doc["text"] = Text("refill")
     return doc.get_update()
+
+
+async def test_L10_what_was_held_back_does_not_overtake_what_was_given_up(change) -> None:
+    async with connected() as world:
+        await world.send(change("a"))
+        world.log.room.clear()
+        await world.send(change("b"))
+        _, source = world.log.waiting.pop()
+        source.append_failed(StorageUnavailable("Redis is away."))
+        world.log.room.set()
+        await world.quiet()
+        assert world.log.waiting == []
+        assert world.taken()[-1] == 1013
