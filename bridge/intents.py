@@ -52,12 +52,16 @@ class Intents:
         """Watch over a change that was just made; the oldest are forgotten beyond INTENTS_PER_BOARD_MAX."""
         self._recent = [*self._recent[-INTENTS_PER_BOARD_MAX + 1 :], meant]
 
+    def forget(self, key: str) -> None:
+        """Watch no more over a record that an agent takes away or makes anew: nothing meant before is meant for it."""
+        self._recent = [meant for meant in self._recent if meant.key != key]
+
     def undone(self, records: Mapping[str, Any], now: float) -> dict[str, Record]:
         """Return the records that have to be written again, with what was meant put on top of what stands there.
 
-        A record that is gone stays gone, and a property that somebody has set to a third value stays so.
+        A record that is gone stays gone: made again, it is another. A property set to a third value stays so.
         """
-        self._recent = [meant for meant in self._recent if meant.until > now]
+        self._recent = [meant for meant in self._recent if meant.until > now and meant.key in records]
         again: dict[str, Record] = {}
         for meant in self._recent:
             record = again.get(meant.key, records.get(meant.key))
@@ -67,7 +71,8 @@ class Intents:
             lost = [p for p in meant.after if current.get(p, _MISSING) == meant.before[p] != meant.after[p]]
             if lost:
                 again[meant.key] = _with(record, {path: meant.after[path] for path in lost})
-        return again
+        # An agent that took back its own change meant what stands there: the steps lead back to it.
+        return {key: record for key, record in again.items() if record != records[key]}
 
 
 def _leaves(value: Mapping[str, Any], above: Path = ()) -> dict[Path, Any]:

@@ -66,6 +66,8 @@ class Writer:
                 if record is not None and isinstance(before.get(key), dict)
             ]
             # Before the append: a person's record that undoes the change may be here before the log has answered.
+            for key in changes.keys() - {one.key for one in meant}:
+                held.intents.forget(key)
             for one in meant:
                 held.intents.add(one)
             held.replica.on_entries = lambda: self._look_after(held)

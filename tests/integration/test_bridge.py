@@ -155,6 +155,20 @@ async def until_item(agent: Agent, item_id: str, is_right: Any) -> None:
             await asyncio.sleep(0.01)
 
 
+async def test_an_item_made_again_under_its_id_is_as_it_was_made(world, http) -> None:
+    """What was meant for the deleted one, a moment ago, is not put on top of it."""
+    bridge = await world.start("bridge")
+    agent = Agent(bridge, world, world.editor_key, http)
+    for number in range(5):
+        await agent.post(id="note", type="sticky", content={"text": "Draft"})
+        await agent.call("PATCH", "/note", {"x": 500, "width": 400, "content": {"text": "Final"}})
+        await agent.call("DELETE", "/note")
+        made = await agent.post(id="note", type="sticky", content={"text": "Draft"})
+        await agent.post(id=f"later{number}", type="sticky", content={"text": ""})
+        assert (await agent.call("GET", "/note"))[1] == made
+        await agent.call("DELETE", "/note")
+
+
 async def test_many_agents_on_two_bridges_lose_nothing(world, http) -> None:
     bridges = await asyncio.gather(world.start("bridge", "bridge-0"), world.start("bridge", "bridge-1"))
     agents = [Agent(bridge, world, world.editor_key, http) for bridge in bridges]
