@@ -2,7 +2,7 @@
 
 A process of its own, so that a fold stalls no event loop (pycrdt holds the GIL) and an update that crashes the native
 code takes nobody with it (G6). It holds nothing but its two pipes. Both ways a frame is its length in LENGTH_BYTES,
-high byte first, and that many bytes of msgpack: (base, updates) in, (answer, ...) out.
+high byte first, and that many bytes of msgpack: (base, updates) in, (answer, ...) out; first of all LISTENING out.
 """
 
 import os
@@ -16,8 +16,8 @@ from boardlog.errors import InvalidUpdate
 from boardlog.merge import fold
 
 LENGTH_BYTES = 8
-FOLDED, FAILED = range(2)
-"""Answers: (FOLDED, state, state vector, rejected), (FAILED, a sentence)."""
+FOLDED, FAILED, LISTENING = range(3)
+"""Answers: (FOLDED, state, state vector, rejected), (FAILED, a sentence); (LISTENING,) once all is imported."""
 
 
 def frame(message: object) -> bytes:
@@ -34,6 +34,8 @@ def main(seconds_max: float) -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a stray print is not an answer
     requests = sys.stdin.buffer
+    if not _write(answers, frame((LISTENING,))):
+        return
     while length := requests.read(LENGTH_BYTES):
         base, updates = msgpack.unpackb(requests.read(int.from_bytes(length, "big")))
         # The kernel's default for this signal ends even native code, and even when nobody waits for us any more.

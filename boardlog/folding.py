@@ -29,6 +29,8 @@ FOLDS_PER_PROCESS_MAX = 200
 """A process ends after these: what its allocator holds on to goes back to the system."""
 FOLD_SECONDS_MAX = 30.0
 """A slice of the smallest updates there are takes about 5 s (30 us each): one that takes this long hangs."""
+START_SECONDS_MAX = 30.0
+"""What a process may take until it listens. No update's doing: on a busy machine its imports alone take seconds."""
 SLICE_BYTES_MAX = 8 * 1024 * 1024
 """Updates that are folded at once: the log of a board that could not be stored for hours is folded in slices."""
 FAILURES_MAX = 64
@@ -148,19 +150,33 @@ class _FoldProcess:
         process = await asyncio.create_subprocess_exec(
             *command, stdin=PIPE, stdout=PIPE, limit=PIPE_BYTES, start_new_session=True
         )
-        return cls(process, seconds_max)
+        started = cls(process, seconds_max)
+        try:
+            await started._listens()
+        except BaseException:
+            await started.end()
+            raise
+        return started
+
+    async def _listens(self) -> None:
+        """Wait until it has said so, before any fold's time counts. Raises FoldFailed."""
+        try:
+            async with asyncio.timeout(START_SECONDS_MAX):
+                await self._answer()
+        except TimeoutError as error:
+            raise FoldFailed(f"The folding process did not start within {START_SECONDS_MAX:g} s.") from error
+        except asyncio.IncompleteReadError as error:
+            raise FoldFailed("The folding process ended before it listened: see its output.") from error
 
     async def ask(self, request: object) -> list[Any]:
         """Send a request and return the answer. Raises _ProcessLost, or FoldFailed if it is not an update's doing."""
         self.folds += 1
         requests = cast(asyncio.StreamWriter, self._process.stdin)
-        answers = cast(asyncio.StreamReader, self._process.stdout)
         try:
             async with asyncio.timeout(self._seconds_max):
                 requests.write(fold_process.frame(request))
                 await requests.drain()
-                length = await answers.readexactly(fold_process.LENGTH_BYTES)
-                answer: list[Any] = msgpack.unpackb(await answers.readexactly(int.from_bytes(length, "big")))
+                return await self._answer()
         except TimeoutError as error:
             LOST.inc()
             raise _ProcessLost(f"It took longer than {self._seconds_max:g} s.") from error
@@ -170,6 +186,11 @@ class _FoldProcess:
                 raise FoldFailed(f"The folding process ended with exit code {code}: see its output.") from error
             LOST.inc()
             raise _ProcessLost(f"The folding process died of {signal.Signals(-code).name}.") from error
+
+    async def _answer(self) -> list[Any]:
+        answers = cast(asyncio.StreamReader, self._process.stdout)
+        length = await answers.readexactly(fold_process.LENGTH_BYTES)
+        answer: list[Any] = msgpack.unpackb(await answers.readexactly(int.from_bytes(length, "big")))
         return answer
 
     async def end(self) -> None:

@@ -14,7 +14,7 @@ from boardlog import folding
 from boardlog.errors import InvalidUpdate
 from boardlog.folding import Folder, FoldFailed
 from boardlog.merge import EMPTY_UPDATE, fold
-from tests import failing_fold_process
+from tests import failing_fold_process, slow_fold_process
 from tests.compaction_system import Author, items_in
 from tests.failing_fold_process import CRASH, FAIL, HANG
 
@@ -109,6 +109,15 @@ async def test_a_program_that_does_not_start_is_no_updates_fault(
     monkeypatch.setattr(folding, "PROGRAM", "there_is_no_such_module")
     with pytest.raises(FoldFailed):
         await folder.fold(EMPTY_UPDATE, [Author().write(a=1)])
+
+
+async def test_a_slow_start_is_no_updates_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folding, "PROGRAM", slow_fold_process.__name__)
+    folder = Folder(processes_max=1, seconds_max=slow_fold_process.START_SECONDS - 1)
+    folded = await folder.fold(EMPTY_UPDATE, [Author().write(a=1)])
+    assert folded.rejected == []
+    assert items_in(folded.state) == {"a": 1}
+    await folder.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
