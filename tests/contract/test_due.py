@@ -24,11 +24,11 @@ async def claim_soon(logs: Logs, lease_ms: int = LONG_MS) -> Claim:
 
 
 async def test_a_board_is_due_when_its_time_has_come_and_the_first_one_first(logs: Logs) -> None:
-    await logs.due.mark([A], LONG_MS)
+    await logs.due.mark([A, B], LONG_MS)
     assert await logs.due.claim(LONG_MS) is None
-    await logs.due.mark([B], 2)
-    await logs.due.mark([A], 1)  # a mark moves it forward
-    assert [(await claim_soon(logs)).board, (await claim_soon(logs)).board] == [A, B]
+    await logs.due.mark([B], 0)  # a mark moves it forward
+    await logs.due.mark([A], 2)  # later than B however long it took to get here
+    assert [(await claim_soon(logs)).board, (await claim_soon(logs)).board] == [B, A]
 
 
 async def test_a_mark_never_moves_a_board_back(logs: Logs) -> None:
