@@ -115,15 +115,19 @@ class RedisStreams:
         await self.scripts.run(self.scripts.birth, [self.keys.log(board)], args)
 
     async def read(self, board: BoardId) -> list[RawEntry]:
-        """See Streams. A trim between two pages is harmless: what it drops is in the snapshot read later (L2)."""
+        """See Streams. Two logs must not be joined into one: a page begins with the last entry of the one before.
+
+        Where that is gone, trimmed or lost in a failover meanwhile, reading begins again.
+        """
         entries: list[RawEntry] = []
-        start = "-"
         while True:
-            page = await self._range(board, start)
-            entries += page
+            page = await self._range(board, str(entries[-1].cursor.id) if entries else "-")
+            if entries and (not page or page[0].cursor != entries[-1].cursor):
+                entries = []
+                continue
+            entries += page[1:] if entries else page
             if len(page) < PAGE_ENTRIES:
                 return entries
-            start = f"({page[-1].cursor.id}"
 
     async def read_from(self, board: BoardId, cursor: Cursor) -> list[RawEntry] | None:
         """See Streams. Every page begins with the last entry of the one before: a trim between them shows."""

@@ -20,7 +20,7 @@ from boardlog.log import BoardLog, Loaded, random_tag
 from boardlog.merge import EMPTY_STATE_VECTOR, EMPTY_UPDATE
 from boardlog.redis import Redis, Scripts
 from boardlog.snapshots import PostgresSnapshots, Snapshot
-from boardlog.stream import Append, Appended, RedisStreams
+from boardlog.stream import PAGE_ENTRIES, Append, Appended, RawEntry, RedisStreams
 from boardlog.tail import Listener, Tail
 
 BOARD = BoardId("board")
@@ -207,6 +207,26 @@ async def test_L2_two_compactions_between_the_two_reads_of_a_load_take_nothing_a
     loaded = await log.load(BOARD)
     assert first.id < (await world.log.streams.read(BOARD))[0].cursor.id, "the entry was to be trimmed meanwhile"
     assert b"first" in {*names_in(loaded.snapshot.state), *loaded.updates}
+
+
+async def test_L2_a_log_that_is_lost_between_two_pages_is_not_read_as_one_with_the_next(world: World) -> None:
+    streams = world.log.streams
+    assert isinstance(streams, RedisStreams)
+    for number in range(PAGE_ENTRIES + 1):
+        await world.append(b"lost %d" % number)
+
+    class Losing(RedisStreams):
+        pages = 0
+
+        async def _range(self, board: BoardId, start: str) -> list[RawEntry]:
+            Losing.pages += 1
+            if Losing.pages == 2:
+                await streams.delete(board)
+                await world.append(b"new")
+            return await super()._range(board, start)
+
+    loaded = await BoardLog(Losing(world.redis, streams.scripts, world.keys), world.log.snapshots).load(BOARD)
+    assert loaded.updates == [b"new"]
 
 
 class _Interrupted:
