@@ -21,6 +21,8 @@ log = structlog.get_logger()
 
 LINGER_SECONDS = 3.0
 """An empty room stays this long: a page that is reloaded finds it open."""
+FOLD_WAIT_SECONDS_MAX = 5.0
+"""Joiners wait this long for a fold; then they get the state as it is. Another board's fold may hang before theirs."""
 
 
 class _Open:
@@ -129,6 +131,7 @@ class Hub:
         elif room.state is not None and room.state.is_long and opened.can_fold:
             if opened.folding is None:
                 opened.folding = self._start(self._fold(opened))
+                asyncio.get_running_loop().call_later(FOLD_WAIT_SECONDS_MAX, opened.ready.set)
         else:
             opened.ready.set()
 
