@@ -82,8 +82,8 @@ class Appender:
         self._idle.set()
         self._again: set[asyncio.Task[None]] = set()
         self.waiting_bytes = 0
-        self.on_logged: Callable[[BoardId, Cursor], None] = lambda *_: None
-        """Called with each entry that the log has taken, before its sources are; must not raise."""
+        self.on_logged: Callable[[BoardId, Cursor], None] = lambda _board, _cursor: None
+        """Called for each entry that Redis has acknowledged; must not raise."""
         WAITING.set_function(lambda: self.waiting_bytes)
 
     def append(self, board: BoardId, update: bytes, source: Source) -> None:
@@ -185,9 +185,9 @@ class Appender:
 
     def _settle(self, batch: _Batch, appended: Appended) -> None:
         self._landed(batch)
+        self.on_logged(batch.append.board, appended.cursor)
         ENTRIES.inc()
         UPDATES.inc(len(batch.sources))
-        self.on_logged(batch.append.board, appended.cursor)
         counts: dict[int, tuple[Source, int]] = {}
         for source in batch.sources:
             counts[id(source)] = (source, counts.get(id(source), (source, 0))[1] + 1)

@@ -30,6 +30,8 @@ RELOADS = Counter("log_reloads_total", "Boards loaded again because their histor
 HELD_PUBLISHES_MAX = 1000
 """Publishes kept while a load or repair is under way; beyond it they are forgotten and read from the stream."""
 RECENT_CURSORS_MAX = 4096
+AWAITED_CURSORS_MAX = 4096
+"""Entries of this process' own that Redis has acknowledged and the log has not brought yet; milliseconds' worth."""
 
 _FOREVER = AsyncRetrying(
     retry=retry_if_exception_type(StorageUnavailable),
@@ -67,8 +69,8 @@ class Follow:
         self._repair_wanted = False
         self._held: list[Publish] = []
         self._recent: dict[Cursor, None] = {}
-        self._announced: set[Cursor] = set()
-        """Entries that were said to stand in the log, and have not come yet."""
+        self._awaited: set[Cursor] = set()
+        """What this process logged or heard of, and has not seen yet."""
         self._wake = asyncio.Event()
         self._busy = True
         self._settled = asyncio.Event()
@@ -92,14 +94,6 @@ class Follow:
         """
         self._repair()
         await self._settled.wait()
-
-    def appended(self, cursor: Cursor) -> None:
-        """Hear that this process has appended an entry: it has to come. If it never does, a failover has taken it.
-
-        Nobody else may have seen it, so no link would tell; and its author would go on as if it were there (L6, L10).
-        """
-        if cursor not in self._recent and len(self._announced) < RECENT_CURSORS_MAX:
-            self._announced.add(cursor)
 
     def subscribed(self) -> None:
         """See tail.Listener: what was published before now may have been missed."""
@@ -130,14 +124,26 @@ class Follow:
             self._held.clear()
             self._repair()
 
+    def logged(self, cursor: Cursor) -> None:
+        """Hear that Redis acknowledged an entry of this process' own, which the log has brought or is about to bring.
+
+        One that never comes was lost by a failover that kept our cursor's entry: no link shows that (G4).
+        """
+        if self.cursor is not None and cursor not in self._recent and len(self._awaited) < AWAITED_CURSORS_MAX:
+            self._awaited.add(cursor)
+
     def audited(self, asked: Cursor, found: Cursor | None) -> None:
         """Take an audit's answer for the position asked about (L4): None if its entry is gone, else the head."""
-        if self._busy or asked != self.cursor or (found == asked and not self._announced):
+        if self._busy or asked != self.cursor:
+            return
+        if found == asked:
+            if self._awaited:  # logged since the audit asked, or lost: a read tells
+                self._repair()
             return
         if found is None and self._in_stream:
             log.warning("log_lost", board=self.board, cursor=str(asked))
             self._reload_wanted = True
-        if found is not None or self._in_stream or self._announced:
+        if found is not None or self._in_stream:
             self._repair()
 
     def _accept(self, publish: Publish) -> None:
@@ -145,7 +151,7 @@ class Follow:
             self._apply([RawEntry(publish.cursor, publish.payload)])
         elif publish.cursor not in self._recent:
             if self.cursor is not None and publish.cursor.id > self.cursor.id:
-                self.appended(publish.cursor)
+                self.logged(publish.cursor)
             self._repair()
 
     def _repair(self) -> None:
@@ -166,11 +172,21 @@ class Follow:
         self.cursor = raw[-1].cursor
         self._in_stream = True
         self._remember(entry.cursor for entry in raw)
+        self._miss([cursor for cursor in self._awaited if cursor.id <= self.cursor.id])
+
+    def _miss(self, lost: Sequence[Cursor]) -> None:
+        """Load again if entries were acknowledged to us that the log has passed over: that asks the editors (L5)."""
+        for cursor in lost:
+            log.warning("log_lost", board=self.board, cursor=str(cursor))
+            self._awaited.discard(cursor)
+        if lost:
+            self._reload_wanted = True
+            self._repair()
 
     def _remember(self, cursors: Iterable[Cursor]) -> None:
         for cursor in cursors:
             self._recent[cursor] = None
-            self._announced.discard(cursor)
+            self._awaited.discard(cursor)
         while len(self._recent) > RECENT_CURSORS_MAX:
             del self._recent[next(iter(self._recent))]
 
@@ -210,23 +226,21 @@ class Follow:
                 if reload:
                     if self.cursor is not None:
                         RELOADS.inc()
-                    self._announced.clear()  # what is not in the load is lost: once is enough
+                    self._awaited.clear()  # what the load does not bring is lost: once is enough
                     self._take(await self._log.load(self.board))
 
     async def _repaired(self) -> bool:
-        """Read what follows the cursor; False if entries are gone, so that only a load helps (L3)."""
+        """Read what follows the cursor; False if its entry is gone, so that only a load helps (L3)."""
         if self.cursor is None:
             return False
         REPAIRS.inc()
-        announced = set(self._announced)  # before the read, which has to find them
+        awaited = set(self._awaited)  # before the read, which has to bring them
         raw = await self._log.streams.read_from(self.board, self.cursor)
         if raw:
             self._apply(raw)
         if raw is None and (self._in_stream or await self._log.streams.head(self.board) is not None):
             return False  # a board without a log has nothing to tell
-        if announced & self._announced:
-            log.warning("log_lost", board=self.board, cursor=str(self.cursor))
-            return False
+        self._miss([cursor for cursor in awaited if cursor in self._awaited])
         return True
 
     def _take(self, loaded: Loaded) -> None:
@@ -234,6 +248,7 @@ class Follow:
         self.cursor = loaded.cursor
         self._in_stream = loaded.in_stream
         self._recent.clear()
+        self._awaited = {cursor for cursor in self._awaited if cursor.id > loaded.cursor.id}
         self._remember([*(entry.cursor for entry in loaded.entries), loaded.cursor])
 
     def _settle_held(self) -> None:

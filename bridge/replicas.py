@@ -61,12 +61,6 @@ class Replicas:
         """Iterate over the links to audit."""
         return (held.follow for held in self._held.values())
 
-    def logged(self, board: BoardId, cursor: Cursor) -> None:
-        """Hear of an entry that this bridge has appended: its copy expects it. See appender.Appender."""
-        held = self._held.get(board)
-        if held is not None:
-            held.follow.appended(cursor)
-
     @asynccontextmanager
     async def use(self, board: BoardId) -> AsyncIterator[Held]:
         """Yield the board's copy with everything in it that the log held at the time of the call.
@@ -82,6 +76,12 @@ class Replicas:
         finally:
             held.users -= 1
             self._evict()
+
+    def logged(self, board: BoardId, cursor: Cursor) -> None:
+        """Hear that an entry of this bridge's stands in a board's log (appender.Appender.on_logged)."""
+        held = self._held.get(board)
+        if held is not None:
+            held.follow.logged(cursor)
 
     def drop(self, board: BoardId) -> None:
         """Forget a copy: its client id is never used again (L15). Harmless if there is none."""

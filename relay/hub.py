@@ -70,12 +70,6 @@ class Hub:
         """Iterate over the links to audit."""
         return (opened.follow for opened in self._rooms.values())
 
-    def logged(self, board: BoardId, cursor: Cursor) -> None:
-        """Hear of an entry that this node has appended: its room expects it. See appender.Appender."""
-        opened = self._rooms.get(board)
-        if opened is not None:
-            opened.follow.appended(cursor)
-
     async def join(self, board: BoardId) -> Room:
         """Return the board's room, loaded; concurrent joins share one load, which outlives the joiner that began it.
 
@@ -104,6 +98,12 @@ class Hub:
         if opened.joining == 0:
             wait = 0.0 if room.error is not None else LINGER_SECONDS
             opened.linger = asyncio.get_running_loop().call_later(wait, self._close, opened)
+
+    def logged(self, board: BoardId, cursor: Cursor) -> None:
+        """Hear that an entry of this node's stands in a board's log (appender.Appender.on_logged)."""
+        opened = self._rooms.get(board)
+        if opened is not None:
+            opened.follow.logged(cursor)
 
     async def close(self) -> None:
         """Close all rooms at once and wait for what that starts."""

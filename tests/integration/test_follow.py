@@ -309,6 +309,55 @@ async def test_L4_the_audit_finds_a_lost_log_though_nobody_writes_any_more(world
         assert book.loads == 2
 
 
+async def test_G4_an_acknowledged_entry_that_a_failover_took_is_noticed_by_the_audit(world: World) -> None:
+    await world.append(b"kept")
+    async with following(world) as (follow, book):
+        await until(lambda: book.loads == 1)
+        lost = await lost_by_a_failover(world)
+        follow.logged(lost)
+        await audit([follow], world.log.streams)
+        await until(lambda: book.loads == 2)
+        for _ in range(3):  # it is told once: what is gone is not looked for over and over
+            await audit([follow], world.log.streams)
+        last = await world.append(b"next")
+        await until(lambda: follow.cursor == last)
+        assert book.loads == 2
+
+
+async def test_G4_an_acknowledged_entry_that_a_failover_took_is_noticed_by_the_entry_after_it(world: World) -> None:
+    await world.append(b"kept")
+    async with following(world) as (follow, book):
+        await until(lambda: book.loads == 1)
+        lost = await lost_by_a_failover(world)
+        follow.logged(lost)
+        await world.append(b"next")
+        await until(lambda: book.loads == 2)
+        assert book.names == {b"kept", b"next"}
+
+
+async def test_an_acknowledged_entry_that_comes_late_or_came_before_is_no_loss(world: World) -> None:
+    async with following(world) as (follow, book):
+        await until(lambda: book.loads == 1)
+        for number in range(3):
+            world.tail.loss = 1.0 if number == 1 else 0.0
+            cursor = await world.append(b"%d" % number)
+            if number == 2:
+                await until(lambda: len(book.names) == 3)
+            follow.logged(cursor)
+        for _ in range(3):
+            await audit([follow], world.log.streams)
+        assert (book.loads, len(book.names)) == (1, 3)
+
+
+async def lost_by_a_failover(world: World) -> Cursor:
+    """Log an entry of which nobody hears, and which is gone afterwards with all that was younger than it."""
+    world.tail.loss = 1.0
+    cursor = await world.append(b"acknowledged and lost")
+    await world.redis.xdel(world.keys.log(BOARD), str(cursor.id))
+    world.tail.loss = 0.0
+    return cursor
+
+
 async def test_L6_a_rebase_makes_every_reader_reload(world: World) -> None:
     """A reader whose cursor is the stale head sees a perfectly linked stream, but lacks what only the snapshot has."""
     cursor = await world.append(b"kept")

@@ -225,14 +225,3 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not condition():
             await asyncio.sleep(0)
-
-
-async def test_L10_whoever_follows_the_board_hears_of_each_entry_that_is_logged() -> None:
-    async with running() as world:
-        heard: list[tuple[BoardId, Cursor]] = []
-        world.appender.on_logged = lambda board, cursor: heard.append((board, cursor))
-        for update in numbered(0, 3):
-            world.appender.append(BOARD, update, Author())
-        await world.appender.flushed()
-        ((batch,),) = world.streams.attempts
-        assert heard == [(BOARD, Cursor(EntryId(1, 0), batch.tag))]

@@ -97,7 +97,7 @@ async def world() -> AsyncIterator[World]:
 async def test_L10_our_own_entry_that_a_failover_took_is_a_loss_though_nobody_else_saw_it(world: World) -> None:
     await world.append(b"one")
     world.wire.held = []
-    world.follow.appended(await world.append(b"two"))
+    world.follow.logged(await world.append(b"two"))
     world.streams.lose_last(BOARD, 1)
     world.wire.reconnect()
     await world.follow.catch_up()
@@ -110,7 +110,7 @@ async def test_L10_our_own_entry_that_a_failover_took_is_a_loss_though_nobody_el
 async def test_L4_the_audit_finds_that_our_own_entry_never_came(world: World) -> None:
     await world.append(b"one")
     world.wire.held = []
-    world.follow.appended(await world.append(b"two"))
+    world.follow.logged(await world.append(b"two"))
     world.streams.lose_last(BOARD, 1)
     await audit([world.follow], world.streams)
     for _ in range(100):
@@ -130,13 +130,13 @@ async def test_L3_an_entry_that_was_announced_and_cannot_be_read_any_more_is_a_l
 
 
 async def test_our_own_entry_is_no_loss_whether_its_answer_or_its_publish_comes_first(world: World) -> None:
-    world.follow.appended(await world.append(b"one"))
+    world.follow.logged(await world.append(b"one"))
     world.wire.held = held = []
-    world.follow.appended(await world.append(b"two"))
+    world.follow.logged(await world.append(b"two"))
     world.wire.held = None
     world.wire.publish("", *held)
     world.wire.held = []
-    world.follow.appended(await world.append(b"three"))
+    world.follow.logged(await world.append(b"three"))
     world.wire.reconnect()
     await world.follow.catch_up()
     assert (world.book.loads, world.book.names) == (1, [b"one", b"two", b"three"])
