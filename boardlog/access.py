@@ -76,7 +76,9 @@ class Access:
         Raises Unauthenticated, Forbidden, or StorageUnavailable if nothing can tell. Cancel-safe.
         """
         if not key:
-            raise Unauthenticated("This board needs an API key: pass it as ?apiKey=…, X-API-Key or a bearer token.")
+            raise Unauthenticated(
+                "This board needs an API key: X-API-Key or a bearer token, for a WebSocket also ?apiKey=…."
+            )
         row = await self._row(hash_key(key[: KEY_CHARACTERS_MAX + 1]))
         if row is None or not row.is_active:
             raise Unauthenticated("This API key is not known or was revoked: ask for a new one.")

@@ -259,6 +259,7 @@ _MOVABLE = ("x", "y")
 _MESSAGES = {
     "missing": "This is required.",
     "extra_forbidden": "There is no such field.",
+    "model_type": "This is a JSON object.",
     "union_tag_not_found": f"This is required: one of {', '.join(ITEM_TYPES)}.",
     "union_tag_invalid": f"This is one of {', '.join(ITEM_TYPES)}.",
 }

@@ -121,6 +121,7 @@ def test_messages_help() -> None:
     assert "light-blue" in refused({**STICKY, "style": {"color": "sky"}})["style.color"]
     assert "'pattern'" in refused({**STICKY, "style": {"fill": "x"}})["style.fill"]
     assert refused([]) == {"item": "An item is a JSON object."}
+    assert refused({**STICKY, "content": []}) == {"content": "This is a JSON object."}
 
 
 def test_all_wrong_fields_are_told_at_once_but_not_without_end() -> None:
