@@ -4,24 +4,29 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: run check test bench format lock clean
+.PHONY: run canvas check test format lock clean
 
-run: $(VENV)/.installed  ## The whole system on this machine; options in ARGS, for example ARGS="--relays 3"
+run: $(VENV)/.installed relay/canvas/index.html  ## The whole system on this machine; options in ARGS, for example ARGS="--relays 3"
 	@exec $(BIN)/boardctl up $(ARGS)
 
-check: $(VENV)/.installed  ## Format, lint, types, import contracts, deployment files
+canvas: relay/canvas/index.html  ## What the relay serves to browsers
+
+check: $(VENV)/.installed frontend/node_modules/.installed  ## Format, lint, types, import contracts, deployment files
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python deploy/validate.py
+	npm run --silent --prefix frontend check
 
-test: $(VENV)/.installed tests/clients/node_modules/.installed tests/tlschema/node_modules/.installed  ## All tests
+test: $(VENV)/.installed tests/clients/node_modules/.installed tests/tlschema/node_modules/.installed relay/canvas/index.html  ## All tests
+	npm run --silent --prefix frontend test
 	$(BIN)/pytest $(ARGS)
 
-format: $(VENV)/.installed  ## Put the code into shape
+format: $(VENV)/.installed frontend/node_modules/.installed  ## Put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	npm run --silent --prefix frontend format
 
 lock: $(VENV)/.installed  ## Resolve the dependencies anew
 	$(BIN)/pip-compile -q --upgrade $(LOCK) -o requirements.lock pyproject.toml
@@ -30,7 +35,7 @@ lock: $(VENV)/.installed  ## Resolve the dependencies anew
 LOCK := --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 
 clean:  ## Remove what the targets above made
-	rm -rf $(VENV) tests/clients/node_modules tests/tlschema/node_modules
+	rm -rf $(VENV) tests/clients/node_modules tests/tlschema/node_modules frontend/node_modules relay/canvas
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/.installed: requirements-dev.lock pyproject.toml
@@ -41,4 +46,9 @@ $(VENV)/.installed: requirements-dev.lock pyproject.toml
 
 %/node_modules/.installed: %/package-lock.json
 	npm ci --prefix $* --ignore-scripts --no-audit --no-fund --loglevel=error
+	touch $@
+
+CANVAS_SOURCES := $(shell find frontend/src frontend/public frontend/index.html frontend/vite.config.ts -type f 2>/dev/null)
+relay/canvas/index.html: frontend/node_modules/.installed $(CANVAS_SOURCES)
+	npm run --silent --prefix frontend build -- --logLevel warn
 	touch $@
