@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: run canvas check test format lock clean
+.PHONY: run canvas check test screenshots format lock clean
 
 run: $(VENV)/.installed relay/canvas/index.html  ## The whole system on this machine; options in ARGS, for example ARGS="--relays 3"
 	@exec $(BIN)/boardctl up $(ARGS)
@@ -21,7 +21,11 @@ check: $(VENV)/.installed frontend/node_modules/.installed  ## Format, lint, typ
 
 test: $(VENV)/.installed tests/clients/node_modules/.installed tests/tlschema/node_modules/.installed relay/canvas/index.html  ## All tests
 	npm run --silent --prefix frontend test
+	$(BIN)/python -m tests.e2e.chromium
 	$(BIN)/pytest $(ARGS)
+
+screenshots: $(VENV)/.installed tests/clients/node_modules/.installed relay/canvas/index.html  ## Pictures of the canvas in every state, in ARGS="FOLDER"
+	$(BIN)/python -m tests.e2e.screenshots $(or $(ARGS),screenshots)
 
 format: $(VENV)/.installed frontend/node_modules/.installed  ## Put the code into shape
 	$(BIN)/ruff check --fix .

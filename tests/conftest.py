@@ -9,13 +9,11 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
-import asyncpg
 import pytest
 
 from boardctl.servers import running_postgres, running_valkey
-from boardlog import database as database_module
+from tests.services import empty_database
 
 
 class _Servers:
@@ -74,13 +72,5 @@ def redis_key_prefix() -> str:
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[str]:
     """An empty, migrated database of this test's own."""
-    name = f"test_{secrets.token_hex(6)}"
-    administrator = await asyncpg.connect(database_url)
-    await administrator.execute(f"CREATE DATABASE {name}")
-    url = urlunsplit(urlsplit(database_url)._replace(path=f"/{name}"))
-    pool = await database_module.connect(url)
-    await database_module.migrate(pool)
-    await pool.close()
-    yield url
-    await administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await administrator.close()
+    async with empty_database(database_url) as url:
+        yield url

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, Process
@@ -10,11 +11,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
+import asyncpg
 
 from boardctl.connections import Connections, connected
 from boardctl.servers.wheels import free_port
+from boardlog import database as database_module
 from boardlog.access import new_key
 from boardlog.grant import Role
 from boardlog.ids import BoardId
@@ -121,6 +125,23 @@ class System:
     async def stop(self) -> None:
         """Kill whatever still runs."""
         await self._stack.aclose()
+
+
+@asynccontextmanager
+async def empty_database(server_url: str) -> AsyncIterator[str]:
+    """Yield the address of a new, migrated database on that server; it is dropped afterwards."""
+    name = f"test_{secrets.token_hex(6)}"
+    administrator = await asyncpg.connect(server_url)
+    await administrator.execute(f"CREATE DATABASE {name}")
+    url = urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
+    pool = await database_module.connect(url)
+    await database_module.migrate(pool)
+    await pool.close()
+    try:
+        yield url
+    finally:
+        await administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await administrator.close()
 
 
 @asynccontextmanager
