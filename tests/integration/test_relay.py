@@ -52,8 +52,11 @@ async def test_awareness_crosses_nodes_and_goes_with_its_client(world) -> None:
         await a.wait_awareness(count=2, match={"user": {"name": "Bob"}})
         latecomer = await clients.open(relays[1].ws, world.board, key=world.viewer_key)
         await latecomer.wait_awareness(count=3, match={"user": {"name": "Ann"}})
+        # Stock clients do not see one that has never said anything.
+        await latecomer.set_awareness_field("user", {"name": "Late"})
+        await b.wait_awareness(count=3, match={"user": {"name": "Late"}})
         await a.destroy()
-        await b.wait_awareness(count=2)
+        await b.wait_awareness(count=2, match={"user": {"name": "Late"}})
 
 
 async def test_awareness_of_a_client_that_changes_its_node_is_back_at_once(world) -> None:
