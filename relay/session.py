@@ -94,7 +94,8 @@ class Session:
     def __init__(self, grant: Grant) -> None:
         """Serve a client with this grant."""
         self.grant = grant
-        self._introduced = False
+        self._may_introduce = True
+        """Clients speak of themselves as soon as the socket opens; later, what they say may repeat what they heard."""
 
     def receive(self, frame: bytes) -> Command | None:
         """Return what one frame asks for, or None if nothing. Never raises: bad input is a Close."""
@@ -109,8 +110,10 @@ class Session:
                 parse_state_vector(state_vector)
                 return SendState(state_vector)
             case Update(update):
+                self._may_introduce = False
                 return self._update(update)
             case SyncStep2(update):
+                self._may_introduce = False
                 return self._sync_step_2(update)
             case Awareness(update):
                 return self._awareness(update)
@@ -135,6 +138,6 @@ class Session:
         if len(update) > AWARENESS_BYTES_MAX:
             return Close(CloseCode.TOO_LARGE, f"One awareness update may have {AWARENESS_BYTES_MAX} bytes.")
         states = awareness.decode(update)
-        introduces = not self._introduced and len(states) == 1
-        self._introduced = True
+        introduces = self._may_introduce and len(states) == 1
+        self._may_introduce = False
         return Present(states, introduces) if states else None

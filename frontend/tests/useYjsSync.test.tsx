@@ -62,6 +62,11 @@ describe('an open board', () => {
     unmount()
   })
 
+  it('speaks of itself as soon as it is connected, with no editor yet', async () => {
+    await reaches(open(), 'connected')
+    expect(relay.received).toContain('other')
+  })
+
   it('goes from connecting over connected to saving and saved', async () => {
     const session = open()
     expect(stateOf(session)).toBe('connecting')

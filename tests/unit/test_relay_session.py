@@ -143,6 +143,13 @@ def test_only_the_first_word_of_oneself_alone_introduces(editor: Session) -> Non
     assert editor.receive(message(AWARENESS, awareness.encode([BOB]))) == Present([BOB], introduces=False)
 
 
+@pytest.mark.parametrize("kind", [SYNC_STEP_2, UPDATE])
+def test_who_has_answered_before_it_spoke_of_anybody_repeats_what_it_heard(editor: Session, kind: bytes) -> None:
+    """A client that is nobody yet: it would own whoever it heard of first, and take them along when it leaves."""
+    editor.receive(message(kind, EMPTY_UPDATE))
+    assert editor.receive(message(AWARENESS, awareness.encode([ANN]))) == Present([ANN], introduces=False)
+
+
 def test_speaking_of_several_introduces_nobody_and_ends_the_chance(editor: Session) -> None:
     assert editor.receive(message(AWARENESS, awareness.encode([ANN, BOB]))) == Present([ANN, BOB], introduces=False)
     assert editor.receive(message(AWARENESS, awareness.encode([ANN]))) == Present([ANN], introduces=False)

@@ -1,4 +1,5 @@
-import { type Editor, getDefaultUserPresence, type TLInstancePresence } from 'tldraw'
+import { type Editor, getDefaultUserPresence, type TLInstancePresence, type TLUserPreferences } from 'tldraw'
+import { COLORS } from './profile'
 
 /** Selecting all of a large board would otherwise be sent with every move of the cursor. */
 const SELECTION_SENT_MAX = 100
@@ -10,6 +11,19 @@ export interface OwnState {
   cursor: { x: number; y: number } | null
   selection: string[]
   canvas: Record<string, unknown>
+}
+
+/**
+ * What a tab says of itself before its editor is there. It has to say something as soon as its socket opens: stock clients
+ * repeat whatever they hear, and a relay takes the first that one speaks of for itself.
+ */
+export function arriving({ name, color }: Pick<TLUserPreferences, 'name' | 'color'>): OwnState {
+  return {
+    user: { name: name ?? '', color: color ?? COLORS[0], type: 'human' },
+    cursor: null,
+    selection: [],
+    canvas: {},
+  }
 }
 
 /** Describe where the person at this editor is and what they do; null before the editor knows itself. */

@@ -3,7 +3,8 @@ import { Awareness } from 'y-protocols/awareness'
 import * as Y from 'yjs'
 import { type PictureStore, pictureStore } from '../assets/assetStore'
 import { type Binding, bindStore, LOCAL, type SkippedRecord } from '../binding/bindStore'
-import { tabUser } from '../presence/profile'
+import { arriving } from '../presence/ownState'
+import { profile, tabUser } from '../presence/profile'
 import type { Person } from '../presence/remoteState'
 import { type ConnectionFacts, connectionState, refusalOf } from './connectionState'
 import { offlineName } from './offlineName'
@@ -79,8 +80,7 @@ export class BoardSession {
     readonly key: string,
   ) {
     this.#pictures = pictureStore(board, key)
-    // Nobody is here before the editor is: an empty state would be shown as somebody without a name.
-    this.awareness.setLocalState(null)
+    this.awareness.setLocalState(arriving(profile.get()))
     this.store = createTLStore({ assets: this.#pictures, collaboration: this.#collaboration() })
     this.store.listen(() => this.#touch(), { source: 'user', scope: 'document' })
     this.#offline = new OfflineStore(offlineName(board, key), this.doc)
