@@ -72,6 +72,20 @@ describe("a board's copy in this browser", () => {
     next.store.close()
   })
 
+  it('keeps no change from going out when the database is suddenly unusable', async () => {
+    const { doc, store } = await visit()
+    const sent = vi.fn()
+    doc.on('update', sent)
+    const broken = vi.spyOn(IDBDatabase.prototype, 'transaction').mockImplementation(() => {
+      throw new DOMException('The connection is closing.', 'InvalidStateError')
+    })
+    expect(() => doc.getMap('tldraw').set('x', 1)).not.toThrow()
+    expect(() => doc.getMap('tldraw').set('x', 2)).not.toThrow()
+    broken.mockRestore()
+    expect(sent).toHaveBeenCalledTimes(2)
+    store.close()
+  })
+
   it('is done without where the browser has none, or refuses', async () => {
     vi.stubGlobal('indexedDB', undefined)
     expect((await visit()).kept.hasContent).toBe(false)

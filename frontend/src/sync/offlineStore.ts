@@ -48,10 +48,25 @@ export class OfflineStore {
       this.close()
       return NOTHING
     }
-    // The database was deleted, here or in another tab: a transaction on it would throw into whoever changes the document.
+    this.#guard(persistence)
+    // The database was deleted, here or in another tab.
     db.addEventListener('close', () => this.close())
     db.addEventListener('versionchange', () => this.close())
     return await this.#kept(db).catch(() => NOTHING)
+  }
+
+  /** What throws in a listener of the document keeps the change from all later ones: it would be neither sent nor counted. */
+  #guard(persistence: IndexeddbPersistence): void {
+    const store = persistence._storeUpdate
+    this.doc.off('update', store)
+    persistence._storeUpdate = (update, origin) => {
+      try {
+        store(update, origin)
+      } catch {
+        this.close()
+      }
+    }
+    this.doc.on('update', persistence._storeUpdate)
   }
 
   async #kept(db: IDBDatabase): Promise<Kept> {
