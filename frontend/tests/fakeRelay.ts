@@ -58,6 +58,14 @@ export class FakeRelay {
     this.#socket?.get(encoding.toUint8Array(encoder))
   }
 
+  /** Bring what somebody else changed. */
+  tell(update: Uint8Array): void {
+    const encoder = encoding.createEncoder()
+    encoding.writeVarUint(encoder, 0)
+    sync.writeUpdate(encoder, update)
+    this.#socket?.get(encoding.toUint8Array(encoder))
+  }
+
   say(...numbers: number[]): void {
     const encoder = encoding.createEncoder()
     for (const number of numbers) encoding.writeVarUint(encoder, number)

@@ -3,9 +3,14 @@ import { cleanup, renderHook } from '@testing-library/react'
 import { IDBFactory } from 'fake-indexeddb'
 import { StrictMode } from 'react'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { PREFERRED_TRIM_SIZE } from 'y-indexeddb'
+import { messageYjsUpdate } from 'y-protocols/sync'
+import * as Y from 'yjs'
 import { LOCAL } from '../src/binding/bindStore'
 import { useYjsSync } from '../src/hooks/useYjsSync'
 import { BoardSession } from '../src/sync/boardSession'
+import { offlineName } from '../src/sync/offlineName'
+import { OfflineStore } from '../src/sync/offlineStore'
 import { FakeRelay, socketsOf } from './fakeRelay'
 
 let relay: FakeRelay
@@ -86,6 +91,23 @@ describe('an open board', () => {
     await reaches(session, 'connected')
     expect(modeOf(session)).toBe('readonly')
     expect(session.isViewer.get()).toBe(true)
+  })
+
+  it('of a viewer sends nothing of what it finds in the browser that another tab heard first', async () => {
+    relay.canAppend = false
+    const session = open()
+    await reaches(session, 'connected')
+    const others = new Y.Doc()
+    others.on('update', update => relay.tell(update))
+    // As many as y-indexeddb takes before it tidies up, and takes in what other tabs wrote.
+    for (let n = 0; n <= PREFERRED_TRIM_SIZE; n++) others.getMap('elsewhere').set('x', n)
+    const tabDoc = new Y.Doc()
+    const tab = new OfflineStore(offlineName('demo', 'dc_1'), tabDoc)
+    await tab.load()
+    tabDoc.getMap('elsewhere').set('heard first', true)
+    await vi.waitFor(() => expect(session.doc.getMap('elsewhere').get('heard first')).toBe(true), 5000)
+    tab.close()
+    expect(relay.received).not.toContain(messageYjsUpdate)
   })
 
   it('can be drawn on by an editor', async () => {

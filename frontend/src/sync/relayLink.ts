@@ -3,7 +3,7 @@ import { WebsocketProvider } from 'y-websocket'
 import type * as Y from 'yjs'
 import { backoffMs } from './backoff'
 import { relaySocket } from './relaySocket'
-import type { SavedCount } from './savedCount'
+import type { CountedFrame, SavedCount } from './savedCount'
 import { readSavedMessage, SAVED_MESSAGE, type SavedMessage } from './savedMessages'
 
 /** A relay says Welcome before it is in sync; a stock server never does. */
@@ -49,6 +49,7 @@ export class RelayLink {
   readonly #saved: SavedCount
   readonly #listener: LinkListener
   #welcomed = false
+  #isViewer = false
   #refused = false
   #welcomeTimer: ReturnType<typeof setTimeout> | undefined
 
@@ -64,10 +65,7 @@ export class RelayLink {
       protocols: ['board-relay', `key.${base64url(key)}`],
       WebSocketPolyfill: relaySocket({
         opened: () => this.#reset(),
-        sending: frame => {
-          saved.send(frame)
-          listener.counted()
-        },
+        sending: frame => this.#send(frame),
       }),
     })
     this.#provider.messageHandlers[SAVED_MESSAGE] = (_reply, decoder) => this.#hear(readSavedMessage(decoder))
@@ -100,10 +98,19 @@ export class RelayLink {
     this.#provider.destroy()
   }
 
+  #send(frame: CountedFrame): boolean {
+    // The relay would cut a viewer off for good, even if it came from another tab's copy in this browser.
+    if (this.#isViewer && frame === 'Update') return false
+    this.#saved.send(frame)
+    this.#listener.counted()
+    return true
+  }
+
   #hear(message: SavedMessage | null): void {
     switch (message?.kind) {
       case 'Welcome':
         this.#welcomed = true
+        this.#isViewer = !message.canAppend
         this.#listener.welcomed(message.canAppend)
         break
       case 'Saved':

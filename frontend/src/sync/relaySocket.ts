@@ -3,8 +3,8 @@ import { countedFrame, hello } from './savedMessages'
 
 export interface SocketListener {
   opened(): void
-  /** Called just before the frame is sent. */
-  sending(frame: CountedFrame): void
+  /** Called just before the frame is sent; tells whether it may be. */
+  sending(frame: CountedFrame): boolean
 }
 
 /** A WebSocket for y-websocket's provider that says Hello first, and tells of the frames that the relay will count (L11). */
@@ -23,7 +23,7 @@ export function relaySocket(listener: SocketListener): typeof WebSocket {
       // What is sent into a closing socket is dropped, and would be counted for nothing.
       if (this.readyState === WebSocket.OPEN && data instanceof Uint8Array) {
         const frame = countedFrame(data)
-        if (frame !== null) listener.sending(frame)
+        if (frame !== null && !listener.sending(frame)) return
       }
       super.send(data)
     }
