@@ -32,6 +32,12 @@ export class Held {
     return this.#changes.get(id)
   }
 
+  /** Whether a person made this record, and the document is yet to get it. */
+  isNew(id: string): boolean {
+    const change = this.#changes.get(id)
+    return change !== undefined && change.from === null && change.to !== null
+  }
+
   get size(): number {
     return this.#changes.size
   }

@@ -106,6 +106,7 @@ export class Reader {
       const current = this.#store.get(id as TLRecord['id'])
       const target = this.#target(id)
       if (target === undefined) {
+        if (this.#held.isNew(id)) continue
         // A tab's own records (camera, selection) are no part of the board, whatever stands in it under their names.
         if (current !== undefined && this.#store.scopedTypes.document.has(current.typeName)) removes.push(current.id)
         this.#held.drop(id)

@@ -151,6 +151,23 @@ describe('a board of an older schema', () => {
     expect(contents(two)).toEqual(contents(one))
     expect(Y.encodeStateAsUpdate(docs[1]).length - Buffer.from(before, 'base64').length).toBeLessThan(1000)
   })
+
+  test('keeps what a person made just before another tab migrated it', () => {
+    const docs = [board(OLD, OLD_GEO, today), new Y.Doc()] as const
+    Y.applyUpdate(docs[1], Y.encodeStateAsUpdate(docs[0]))
+    connect(...docs)
+    const [one, two] = [open(docs[0]), open(docs[1])]
+    vi.useFakeTimers()
+    // A browser's store tells its changes a frame later.
+    Object.assign(globalThis, { __FORCE_RAF_IN_TESTS__: true })
+    two.store.put([note('new', 'mine') as Loose])
+    Object.assign(globalThis, { __FORCE_RAF_IN_TESTS__: undefined })
+    edit(one, 5)
+    two.binding.flush()
+    vi.useRealTimers()
+    expect(shape(two, 'new')).toBeDefined()
+    expect(shape(one, 'new')).toBeDefined()
+  })
 })
 
 describe('a board of a newer schema', () => {
