@@ -78,6 +78,8 @@ export function bindStore({ doc, store, readOnly, onStatus, onSkipped }: Binding
       writer?.stop()
       writer = undefined
       onStatus('outdated')
+      // What the writer still held back must not look as if the board had it.
+      return true
     }
     return !isSameMigration(before, board)
   }

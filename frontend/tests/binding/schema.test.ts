@@ -205,6 +205,15 @@ describe('a board of a newer schema', () => {
     expect(tab.statuses).toEqual(['editable', 'outdated'])
   })
 
+  test('shows nothing that can no longer be written', () => {
+    vi.useFakeTimers()
+    const tab = open(board(undefined, note('today', 'a')))
+    edit(tab, 1)
+    edit(tab, 2)
+    tab.doc.getMap('meta').set('schema', NEW)
+    expect(shape(tab, 'today').x).toBe(1)
+  })
+
   afterEach(() => void vi.useRealTimers())
 })
 
