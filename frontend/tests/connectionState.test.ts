@@ -11,6 +11,7 @@ const OPEN: ConnectionFacts = {
   changed: false,
   allSaved: false,
   acknowledges: true,
+  canAppend: true,
 }
 
 const shown = (facts: Partial<ConnectionFacts>) => {
@@ -27,6 +28,10 @@ describe('the connection state', () => {
     expect(shown({ changed: true, unsaved: 1 })).toEqual(['saving', 'Saving…'])
     expect(shown({ changed: true, unsaved: 0, allSaved: false })).toEqual(['saving', 'Saving…'])
     expect(shown({ changed: true, unsaved: 0, allSaved: true })).toEqual(['saved', 'Saved'])
+  })
+
+  it('does not promise to save what a key that may only view by now has left over', () => {
+    expect(shown({ changed: true, unsaved: 2, canAppend: false })).toEqual(['saving', 'View only · 2 unsent changes'])
   })
 
   it('never claims to have saved where the server does not tell', () => {

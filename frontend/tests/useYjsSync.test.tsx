@@ -135,6 +135,17 @@ describe('an open board', () => {
     await reaches(session, 'saved')
   })
 
+  it('does not promise to save what an editor made who is a viewer after reconnecting', async () => {
+    const session = open()
+    await reaches(session, 'connected')
+    relay.hangUp(1012)
+    edit(session)
+    relay.canAppend = false
+    await reaches(session, 'saving')
+    expect(session.connection.get()).toMatchObject({ label: 'View only · 1 unsent change', canAppend: false })
+    expect(relay.received).not.toContain(messageYjsUpdate)
+  })
+
   it('remembers over a reload what was never sent, and opens at once with the same rights', async () => {
     const first = open()
     await reaches(first, 'connected')

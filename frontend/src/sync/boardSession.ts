@@ -24,8 +24,6 @@ export interface Skipped {
 interface Status extends ConnectionFacts {
   /** The store shows the board: as the relay has it, or as an earlier visit left it. */
   loaded: boolean
-  /** What the key allows; null until it is known. */
-  canAppend: boolean | null
 }
 
 const AT_FIRST: Omit<Status, 'online'> = {

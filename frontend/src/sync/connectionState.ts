@@ -26,6 +26,8 @@ export interface ConnectionFacts {
   allSaved: boolean
   /** Whether this server tells what is saved. */
   acknowledges: boolean
+  /** What the key allows; null until it is known. */
+  canAppend: boolean | null
 }
 
 export type ConnectionName =
@@ -43,12 +45,14 @@ export interface ConnectionState {
   /** What the person reads. */
   label: string
   unsaved: number
+  /** Whether what is unsaved can become saved with this key, as far as is known. */
+  canAppend: boolean
 }
 
 /** Return the one state that is shown: what hinders most comes first. */
 export function connectionState(facts: ConnectionFacts): ConnectionState {
   const name = nameOf(facts)
-  return { name, label: labelOf(name, facts), unsaved: facts.unsaved }
+  return { name, label: labelOf(name, facts), unsaved: facts.unsaved, canAppend: facts.canAppend !== false }
 }
 
 function nameOf(facts: ConnectionFacts): ConnectionName {
@@ -69,7 +73,8 @@ function labelOf(name: ConnectionName, facts: ConnectionFacts): string {
     case 'connected':
       return 'Connected'
     case 'saving':
-      return 'Saving…'
+      // Made while the key was still an editor's: the relay takes nothing of a viewer's.
+      return facts.canAppend === false ? withUnsaved('View only', facts.unsaved) : 'Saving…'
     case 'saved':
       return 'Saved'
     case 'reconnecting':

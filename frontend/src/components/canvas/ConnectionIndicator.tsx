@@ -26,12 +26,14 @@ export function ConnectionIndicator({ connection }: { connection: ConnectionStat
   )
 }
 
-function adviceOf({ name, unsaved }: ConnectionState): string {
+function adviceOf({ name, unsaved, canAppend }: ConnectionState): string {
   switch (name) {
     case 'connected':
       return 'You see what the others do, as they do it.'
     case 'saving':
-      return 'Your latest changes are on their way to the server.'
+      return canAppend
+        ? 'Your latest changes are on their way to the server.'
+        : 'Your key may only view this board by now: your unsent changes stay in this browser alone.'
     case 'saved':
       return 'All your changes are on the server.'
     case 'outdated':
