@@ -49,7 +49,8 @@ export class Intents {
     const patch = new Map<string, unknown>()
     for (const [path, { clock, value, from }] of intents) {
       const theirs = valueAt(record, path)
-      if (clock > seen && isEqual(theirs, value)) continue
+      // Though it stands, a third one who has not seen it may still be about to overwrite it.
+      if (isEqual(theirs, value)) continue
       if (clock > seen && from.some(old => isEqual(theirs, old))) patch.set(path, value)
       else intents.delete(path)
     }

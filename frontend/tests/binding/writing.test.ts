@@ -163,6 +163,38 @@ describe('edits of several people', () => {
     vi.useRealTimers()
   })
 
+  test.each([
+    [1, 2, 3],
+    [1, 3, 2],
+    [2, 1, 3],
+    [2, 3, 1],
+    [3, 1, 2],
+    [3, 2, 1],
+  ])('of three who change a shape at once each one’s change stands (client ids %i, %i, %i)', (...clients) => {
+    vi.useFakeTimers()
+    const docs = clients.map(() => new Y.Doc())
+    const [first] = docs as [Y.Doc]
+    put(first, page('page'), geo('a'))
+    docs.forEach((doc, n) => {
+      if (doc !== first) Y.applyUpdate(doc, Y.encodeStateAsUpdate(first))
+      doc.clientID = clients[n] as number
+    })
+    const tabs = docs.map(doc => open(doc))
+    const log: [Y.Doc, Uint8Array][] = []
+    for (const doc of docs) doc.on('update', (update, origin) => origin === LOCAL && log.push([doc, update]))
+    change(tabs[0], 'a', { x: 1 })
+    change(tabs[1], 'a', { y: 1 })
+    change(tabs[2], 'a', { opacity: 0.5 })
+    // The log grows by what is done again.
+    for (const [from, update] of log) {
+      for (const doc of docs) if (doc !== from) Y.applyUpdate(doc, update, 'network')
+      vi.runAllTimers()
+      expect(log.length).toBeLessThan(20)
+    }
+    for (const tab of tabs) expect(written(tab, 'a')).toMatchObject({ x: 1, y: 1, opacity: 0.5 })
+    vi.useRealTimers()
+  })
+
   test('of two who change the same property at once one has it, and the other one’s other change stands', () => {
     vi.useFakeTimers()
     const docs = [new Y.Doc(), new Y.Doc()] as const
