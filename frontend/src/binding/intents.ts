@@ -62,7 +62,10 @@ export class Intents {
   }
 }
 
-/** The clock of the newest write of `key` by this document that the author of its current value built upon, or -1. */
+/**
+ * The clock of the newest write of `key` by this document that the author of its current value built upon, or -1.
+ * Where it would be too far back to tell, its author counts as having seen everything.
+ */
 export function seenClock(map: Y.Map<unknown>, key: string, doc: Y.Doc): number {
   let item = map._map.get(key)
   let id: Y.ID | null = item?.id ?? null
@@ -71,5 +74,5 @@ export function seenClock(map: Y.Map<unknown>, key: string, doc: Y.Doc): number 
     item = Y.getItem(doc.store, id)
     id = item instanceof Y.Item ? item.origin : null
   }
-  return -1
+  return id === null ? -1 : Infinity
 }

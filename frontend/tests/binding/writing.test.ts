@@ -2,6 +2,7 @@ import type { Editor, TLShapeId } from 'tldraw'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import * as Y from 'yjs'
 import { LOCAL } from '../../src/binding/bindStore'
+import { STEPS_MAX } from '../../src/binding/intents'
 import {
   arrow,
   binding,
@@ -193,6 +194,18 @@ describe('edits of several people', () => {
     }
     for (const tab of tabs) expect(written(tab, 'a')).toMatchObject({ x: 1, y: 1, opacity: 0.5 })
     vi.useRealTimers()
+  })
+
+  test('what another person sets back after a long drag of two stays so', () => {
+    const docs = [new Y.Doc(), new Y.Doc(), new Y.Doc()] as const
+    connect(...docs)
+    put(docs[0], page('page'), geo('a'))
+    const tab = open(docs[0])
+    change(tab, 'a', { x: 1 })
+    for (let y = 1; y <= STEPS_MAX / 2 + 1; y++) for (const doc of [docs[1], docs[2]]) put(doc, geo('a', { x: 1, y }))
+    put(docs[1], geo('a', { x: 0 }))
+    tab.binding.flush()
+    expect(written(tab, 'a').x).toBe(0)
   })
 
   test('of two who change the same property at once one has it, and the other one’s other change stands', () => {
