@@ -2,11 +2,12 @@
 
 A record is one value in the document: two writers who set it at once overwrite each other whole, though one moved the
 shape and the other changed its text. Yjs keeps the person's record (`replica.CLIENT_ID_BITS`); an intent then notices
-that what it wrote has fallen back to what stood there before, and puts just that on top of the person's record.
+that what it wrote has fallen back to what stood there before, and puts just that on top of the person's record. Not
+where that person had seen the agent's change: who sets a property back means it.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 INTENT_SECONDS = 3.0
@@ -25,18 +26,21 @@ class Intent:
     key: str
     before: dict[Path, Any]
     after: dict[Path, Any]
+    item: int
+    """The clock of the bridge's own item that holds the record as it was written last."""
     until: float
     """When it is forgotten, in seconds on a steady clock."""
 
 
-def intent(key: str, before: Mapping[str, Any], after: Mapping[str, Any], now: float) -> Intent:
-    """Return what the change from `before` to `after` meant."""
+def intent(key: str, before: Mapping[str, Any], after: Mapping[str, Any], item: int, now: float) -> Intent:
+    """Return what the change from `before` to `after`, written as this item, meant."""
     old, new = _leaves(before), _leaves(after)
     changed = [path for path in old.keys() | new.keys() if old.get(path, _MISSING) != new.get(path, _MISSING)]
     return Intent(
         key,
         {path: old.get(path, _MISSING) for path in changed},
         {path: new.get(path, _MISSING) for path in changed},
+        item,
         now + INTENT_SECONDS,
     )
 
@@ -48,6 +52,11 @@ class Intents:
         """Begin with none."""
         self._recent: list[Intent] = []
 
+    @property
+    def are_none(self) -> bool:
+        """Whether there is nothing to watch over."""
+        return not self._recent
+
     def add(self, meant: Intent) -> None:
         """Watch over a change that was just made; the oldest are forgotten beyond INTENTS_PER_BOARD_MAX."""
         self._recent = [*self._recent[-INTENTS_PER_BOARD_MAX + 1 :], meant]
@@ -55,6 +64,18 @@ class Intents:
     def forget(self, key: str) -> None:
         """Watch no more over a record that an agent takes away or makes anew: nothing meant before is meant for it."""
         self._recent = [meant for meant in self._recent if meant.key != key]
+
+    def written(self, items: Mapping[str, int]) -> None:
+        """Note that these records were written again, as these items."""
+        self._recent = [replace(meant, item=items.get(meant.key, meant.item)) for meant in self._recent]
+
+    def answered(self, items: Container[int]) -> None:
+        """Forget what others had seen when they wrote over it: these items are their records' left neighbours."""
+        seen: dict[str, int] = {}
+        for meant in self._recent:
+            if meant.item in items:
+                seen[meant.key] = max(meant.item, seen.get(meant.key, -1))
+        self._recent = [meant for meant in self._recent if meant.item > seen.get(meant.key, -1)]
 
     def undone(self, records: Mapping[str, Any], now: float) -> dict[str, Record]:
         """Return the records that have to be written again, with what was meant put on top of what stands there.

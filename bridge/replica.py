@@ -18,6 +18,7 @@ from boardlog.growing import Growing
 from boardlog.ids import BoardId
 from boardlog.log import Loaded
 from boardlog.merge import parse_state_vector
+from boardlog.update import dissect
 
 log = structlog.get_logger()
 
@@ -44,8 +45,8 @@ class Replica:
         """Every record, as plain values; hostile ones too."""
         self.size_bytes = 0
         """About what it holds: the bytes of its encoded parts."""
-        self.on_entries: Callable[[], None] = lambda: None
-        """Called after entries were applied."""
+        self.on_entries: Callable[[Sequence[bytes]], None] = lambda _updates: None
+        """Called after the updates of entries were applied."""
         self.on_failed: Callable[[], None] = lambda: None
         """Called when `error` is set."""
         self._folder = folder
@@ -73,7 +74,7 @@ class Replica:
         if self._growing is None:
             self._waiting += updates
         elif self._take(self._growing, updates):
-            self.on_entries()
+            self.on_entries(updates)
 
     def failed(self, error: BoardLogError) -> None:
         """Note that the board is gone or unreadable, or that this copy cannot be trusted any more."""
@@ -103,6 +104,26 @@ class Replica:
             doc.unobserve(subscription)
         self.size_bytes += sum(map(len, said))
         return said[0] if said else b""
+
+    def items_of(self, changes: Mapping[str, Record | None]) -> dict[str, int]:
+        """Return the clocks of the items that `change` is about to make: one a record it sets, in their order."""
+        doc = self._ready_doc()
+        clock = parse_state_vector(doc.get_state()).get(doc.client_id, 0)
+        return {
+            key: clock + place for place, key in enumerate(key for key, record in changes.items() if record is not None)
+        }
+
+    def overwritten(self, updates: Sequence[bytes]) -> set[int]:
+        """Return the clocks of this copy's items that others name as left neighbours: they had seen them."""
+        own = self._ready_doc().client_id
+        links = [dissect(update)[1] for update in updates]
+        return {
+            link.target
+            for clients in links
+            for client, chain in clients.items()
+            for link in chain
+            if client != own and link.client == own and not link.is_child
+        }
 
     def stop(self) -> None:
         """Stop building; harmless if repeated."""

@@ -1,7 +1,7 @@
 """Writes of agents: compose against the board's copy, append, answer when the log has it."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -60,8 +60,9 @@ class Writer:
         async with self._replicas.use(board) as held, held.lock:
             before = held.replica.records
             changes = compose(before)
+            items = held.replica.items_of(changes)
             meant = [
-                intent(key, before[key], record, self._clock())
+                intent(key, before[key], record, items[key], self._clock())
                 for key, record in changes.items()
                 if record is not None and isinstance(before.get(key), dict)
             ]
@@ -70,7 +71,7 @@ class Writer:
                 held.intents.forget(key)
             for one in meant:
                 held.intents.add(one)
-            held.replica.on_entries = lambda: self._look_after(held)
+            held.replica.on_entries = lambda updates: self._look_after(held, updates)
             return await self._append(held, changes)
 
     async def _append(self, held: Held, changes: Changes) -> EntryId | None:
@@ -94,8 +95,11 @@ class Writer:
         async with asyncio.timeout(APPEND_SECONDS_MAX):
             return (await answer.appended).cursor.id
 
-    def _look_after(self, held: Held) -> None:
-        """After others' entries: if one of them undid what an agent meant, write that again."""
+    def _look_after(self, held: Held, updates: Sequence[bytes]) -> None:
+        """After others' entries: if one of them undid what an agent meant, without sight of it, write that again."""
+        if held.intents.are_none:
+            return
+        held.intents.answered(held.replica.overwritten(updates))
         board = held.replica.board
         if board in self._restoring or not held.intents.undone(held.replica.records, self._clock()):
             return
@@ -107,7 +111,9 @@ class Writer:
         board = held.replica.board
         try:
             async with held.lock:
-                await self._append(held, held.intents.undone(held.replica.records, self._clock()))
+                undone = held.intents.undone(held.replica.records, self._clock())
+                held.intents.written(held.replica.items_of(undone))
+                await self._append(held, undone)
                 log.info("intent_restored", board=board)
         except (BoardLogError, TimeoutError) as error:
             log.warning("intent_not_restored", board=board, reason=str(error))

@@ -13,8 +13,8 @@ def note(x: float, text: str = "Draft") -> dict[str, Any]:
 
 def meant(*steps: tuple[dict[str, Any], dict[str, Any]]) -> Intents:
     intents = Intents()
-    for before, after in steps:
-        intents.add(intent(KEY, before, after, now=0.0))
+    for item, (before, after) in enumerate(steps):
+        intents.add(intent(KEY, before, after, item, now=0.0))
     return intents
 
 
@@ -50,4 +50,25 @@ def test_a_record_that_was_gone_owes_nothing_to_what_was_meant_for_it() -> None:
 def test_an_agent_that_makes_a_record_anew_means_just_that() -> None:
     intents = meant((note(1), note(50)))
     intents.forget(KEY)
+    assert intents.undone({KEY: note(1)}, now=1.0) == {}
+
+
+def test_who_had_seen_a_change_and_sets_it_back_means_it() -> None:
+    intents = meant((note(1), note(50)), (note(50), note(70)))
+    intents.answered({1})
+    assert intents.undone({KEY: note(1)}, now=1.0) == {}
+
+
+def test_who_had_seen_an_earlier_step_only_has_not_seen_the_last() -> None:
+    intents = meant((note(1), note(50)), (note(50), note(70)))
+    intents.answered({0})
+    assert intents.undone({KEY: note(50)}, now=1.0) == {KEY: note(70)}
+
+
+def test_what_was_put_again_is_answered_by_who_has_seen_that() -> None:
+    intents = meant((note(1), note(50)))
+    intents.written({KEY: 7})
+    intents.answered({0})
+    assert intents.undone({KEY: note(1)}, now=1.0) == {KEY: note(50)}
+    intents.answered({7})
     assert intents.undone({KEY: note(1)}, now=1.0) == {}

@@ -114,3 +114,24 @@ async def test_what_a_person_undoes_before_the_log_has_answered_is_put_back_on_t
     assert records["shape:a"] == {"x": 2, "text": "old"}  # the higher id's whole record stands
     person.apply_update(await world.appended())
     assert records["shape:a"] == {"x": 2, "text": "new"}
+
+
+async def test_what_a_person_sets_back_having_seen_it_stays_set_back() -> None:
+    world = World()
+    person: Doc[Any] = Doc(client_id=PERSON)
+    records = person.get(RECORDS, type=Map)
+    records["shape:a"] = {"x": 1, "color": "black"}
+    world.bring(person.get_update())
+    writing = world.write({"shape:new": {"x": 9}, "shape:a": {"x": 1, "color": "red"}})
+    person.apply_update(update := await world.appended())
+    await writing
+    world.bring(update)
+    before = person.get_state()
+    records["shape:a"] = {"x": 2, "color": "black"}
+    world.bring(person.get_update(before))
+    # A write of another record comes after whatever the bridge put back.
+    await_other = world.write({"shape:b": {"x": 3}})
+    person.apply_update(await world.appended())
+    await await_other
+    assert records["shape:a"] == {"x": 2, "color": "black"}
+    assert "shape:b" in records
