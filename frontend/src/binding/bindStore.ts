@@ -5,19 +5,13 @@ import { Held } from './held'
 import { LOCAL } from './origin'
 import { Others } from './others'
 import { Reader } from './reader'
-import { Skipped } from './skipped'
+import { Skipped, type SkippedRecord } from './skipped'
 import { Writer } from './writer'
 
-export { LOCAL }
+export { LOCAL, type SkippedRecord }
 
 /** `outdated`: a newer canvas wrote this board; it is shown read-only until the page is loaded anew. */
 export type BindingStatus = 'editable' | 'outdated'
-
-/** A record of the board that this canvas cannot show, and why. */
-export interface SkippedRecord {
-  id: string
-  reason: string
-}
 
 export interface BindingOptions {
   doc: Y.Doc

@@ -1,4 +1,8 @@
-import type { SkippedRecord } from './bindStore'
+/** A record of the board that this canvas cannot show, and why. */
+export interface SkippedRecord {
+  id: string
+  reason: string
+}
 
 export const SKIPPED_SHOWN_MAX = 100
 
