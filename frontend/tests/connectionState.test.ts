@@ -12,6 +12,7 @@ const OPEN: ConnectionFacts = {
   allSaved: false,
   acknowledges: true,
   canAppend: true,
+  keepsCopy: true,
 }
 
 const shown = (facts: Partial<ConnectionFacts>) => {

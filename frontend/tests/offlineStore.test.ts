@@ -11,9 +11,9 @@ const NAME = offlineName('demo', 'dc_secret')
 beforeEach(() => vi.stubGlobal('indexedDB', new IDBFactory()))
 afterEach(() => vi.unstubAllGlobals())
 
-async function visit() {
+async function visit(lost = () => {}) {
   const doc = new Y.Doc()
-  const store = new OfflineStore(NAME, doc)
+  const store = new OfflineStore(NAME, doc, lost)
   return { doc, store, kept: await store.load() }
 }
 
@@ -62,9 +62,12 @@ describe("a board's copy in this browser", () => {
   })
 
   it('is gone when it is forgotten, also under an open tab, which goes on', async () => {
-    const { doc, store } = await visit()
+    const lost = vi.fn()
+    const { doc, store } = await visit(lost)
+    expect(store.isOpen).toBe(true)
     doc.getMap('tldraw').set('x', 1)
     await forgetOffline('demo', 'dc_secret')
+    expect([store.isOpen, lost.mock.calls.length]).toEqual([false, 1])
     expect(() => doc.getMap('tldraw').set('x', 2)).not.toThrow()
     store.keepUnsaved(1)
     const next = await visit()
@@ -96,6 +99,7 @@ describe("a board's copy in this browser", () => {
     })
     const { kept, doc, store } = await visit()
     expect(kept).toEqual({ hasContent: false, unsaved: 0, canAppend: null })
+    expect(store.isOpen).toBe(false)
     expect(() => doc.getMap('tldraw').set('x', 1)).not.toThrow()
     store.keepUnsaved(1)
     store.close()

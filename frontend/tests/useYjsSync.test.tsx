@@ -67,6 +67,16 @@ describe('an open board', () => {
     unmount()
   })
 
+  it('promises no copy of what is unsent where the browser keeps none', async () => {
+    const session = open()
+    await reaches(session, 'connected')
+    expect(session.connection.get().keepsCopy).toBe(true)
+    vi.stubGlobal('indexedDB', undefined)
+    const without = open()
+    await reaches(without, 'connected')
+    expect(without.connection.get().keepsCopy).toBe(false)
+  })
+
   it('speaks of itself as soon as it is connected, with no editor yet', async () => {
     await reaches(open(), 'connected')
     expect(relay.received).toContain('other')

@@ -37,6 +37,7 @@ const AT_FIRST: Omit<Status, 'online'> = {
   acknowledges: true,
   loaded: false,
   canAppend: null,
+  keepsCopy: false,
 }
 
 /**
@@ -81,7 +82,7 @@ export class BoardSession {
     this.awareness.setLocalState(arriving(profile.get()))
     this.store = createTLStore({ assets: this.#pictures, collaboration: this.#collaboration() })
     this.store.listen(() => this.#touch(), { source: 'user', scope: 'document' })
-    this.#offline = new OfflineStore(offlineName(board, key), this.doc)
+    this.#offline = new OfflineStore(offlineName(board, key), this.doc, () => this.#set({ keepsCopy: false }))
     this.#stopWatching = watchPage({
       network: online => this.#network(online),
       shown: () => this.#link?.connectNow(),
@@ -115,7 +116,7 @@ export class BoardSession {
     })
     this.#saved.inherit(kept.unsaved)
     this.#touched = kept.unsaved > 0
-    this.#set({ canAppend: kept.canAppend })
+    this.#set({ keepsCopy: this.#offline.isOpen, canAppend: kept.canAppend })
     this.#hasContent = kept.hasContent
     this.#bind()
     this.#link = new RelayLink({

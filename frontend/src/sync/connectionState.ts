@@ -28,6 +28,8 @@ export interface ConnectionFacts {
   acknowledges: boolean
   /** What the key allows; null until it is known. */
   canAppend: boolean | null
+  /** Whether this browser keeps a copy of the board, with what is unsaved. */
+  keepsCopy: boolean
 }
 
 export type ConnectionName =
@@ -47,12 +49,15 @@ export interface ConnectionState {
   unsaved: number
   /** Whether what is unsaved can become saved with this key, as far as is known. */
   canAppend: boolean
+  /** Whether what is unsaved outlives this tab. */
+  keepsCopy: boolean
 }
 
 /** Return the one state that is shown: what hinders most comes first. */
 export function connectionState(facts: ConnectionFacts): ConnectionState {
   const name = nameOf(facts)
-  return { name, label: labelOf(name, facts), unsaved: facts.unsaved, canAppend: facts.canAppend !== false }
+  const { unsaved, canAppend, keepsCopy } = facts
+  return { name, label: labelOf(name, facts), unsaved, canAppend: canAppend !== false, keepsCopy }
 }
 
 function nameOf(facts: ConnectionFacts): ConnectionName {

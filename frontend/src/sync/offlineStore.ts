@@ -33,8 +33,15 @@ export class OfflineStore {
   constructor(
     private readonly name: string,
     private readonly doc: Y.Doc,
+    /** Called when what was kept so far is kept no longer. */
+    private readonly lost: () => void = () => {},
   ) {
     this.#unsavedName = UNSAVED_PREFIX + doc.clientID
+  }
+
+  /** Whether what the document gets is kept. */
+  get isOpen(): boolean {
+    return this.#persistence !== null
   }
 
   /** Load what was kept into the document. Never raises; call it before anything listens to the document's updates. */
@@ -100,8 +107,10 @@ export class OfflineStore {
 
   close(): void {
     this.#closed = true
-    this.#persistence?.destroy().catch(() => {})
+    if (this.#persistence === null) return
+    this.#persistence.destroy().catch(() => {})
     this.#persistence = null
+    this.lost()
   }
 
   #write(action: (persistence: IndexeddbPersistence) => Promise<unknown>): void {

@@ -26,14 +26,14 @@ export function ConnectionIndicator({ connection }: { connection: ConnectionStat
   )
 }
 
-function adviceOf({ name, unsaved, canAppend }: ConnectionState): string {
+function adviceOf({ name, unsaved, canAppend, keepsCopy }: ConnectionState): string {
   switch (name) {
     case 'connected':
       return 'You see what the others do, as they do it.'
     case 'saving':
       return canAppend
         ? 'Your latest changes are on their way to the server.'
-        : 'Your key may only view this board by now: your unsent changes stay in this browser alone.'
+        : 'Your key may only view this board by now: your unsent changes stay with you alone.'
     case 'saved':
       return 'All your changes are on the server.'
     case 'outdated':
@@ -41,9 +41,10 @@ function adviceOf({ name, unsaved, canAppend }: ConnectionState): string {
     case 'connecting':
     case 'reconnecting':
     case 'offline':
-      return unsaved === 0
-        ? 'You can go on: what you change is sent when the connection is there.'
-        : 'Your changes are kept in this browser and sent when the connection is back.'
+      if (unsaved === 0) return 'You can go on: what you change is sent when the connection is there.'
+      return keepsCopy
+        ? 'Your changes are kept in this browser and sent when the connection is back.'
+        : 'Your changes are in this tab alone: leave it open until the connection is back.'
     case 'denied':
       return 'The server refused this board.'
   }

@@ -6,13 +6,15 @@ import { useSession } from './sessionContext'
 
 /** The relay said no for good: why, and what can be done. */
 export function RefusedBoard({ refusal }: { refusal: Refusal }) {
-  const { unsaved } = useValue(useSession().connection)
+  const { unsaved, keepsCopy } = useValue(useSession().connection)
   return (
     <BoardError title={refusal.title} advice={refusal.advice}>
       {unsaved > 0 && (
         <p>
-          {unsaved === 1 ? 'One change of yours was' : `${unsaved} changes of yours were`} not sent. They are kept in
-          this browser, and are sent when the board opens again with the same key.
+          {unsaved === 1 ? 'One change of yours was' : `${unsaved} changes of yours were`} not sent.{' '}
+          {keepsCopy
+            ? 'This browser keeps what you did, and sends it when the board opens again with the same key.'
+            : 'What you did is in this tab alone, and is lost when you close it.'}
         </p>
       )}
       {refusal.wantsKey ? (
