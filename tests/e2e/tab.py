@@ -167,6 +167,10 @@ class Tab:
         await self.page.keyboard.press("n")
         await self.page.mouse.click(x, y)
         made = await self.page.wait_for_selector('.tl-shape[data-shape-type="note"]:has(.ProseMirror-focused)')
+        # It has the focus a moment before its caret is placed: a robot's first letter would come in between.
+        await self.page.wait_for_function(
+            "element => element.querySelector('.ProseMirror').editor.isInitialized", arg=made
+        )
         return str(await made.get_attribute("data-shape-id"))
 
     async def sticky(self, x: float, y: float, text: str = "") -> str:

@@ -28,7 +28,7 @@ async def test_a_picture_goes_to_the_store_and_to_the_others(nodes, board, crowd
         await _drop(ann, PICTURE, "sunset.png", "image/png")
     else:
         async with ann.page.expect_file_chooser() as chooser:
-            await ann.page.keyboard.press("Control+u")
+            await ann.page.get_by_test_id("tools.asset").click()
         await (await chooser.value).set_files({"name": "sunset.png", "mimeType": "image/png", "buffer": PICTURE})
     await ben.seen()
     await ann.wait_state("saved")
