@@ -15,9 +15,9 @@ from typing import Any, Protocol
 import structlog
 from redis.asyncio.connection import Connection
 from redis.exceptions import RedisError
-from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from boardlog.redis import Redis, own_connection
+from boardlog.retry import retrying_forever
 
 log = structlog.get_logger()
 
@@ -27,11 +27,6 @@ SILENCE_SECONDS_MAX = 15.0
 """A connection that answers no PING for this long is given up and made anew: a cut cable sends no reset."""
 RECONNECT_PAUSE_SECONDS = 0.05
 RECONNECT_WAIT_SECONDS_MAX = 2.0
-
-_FOREVER = AsyncRetrying(
-    retry=retry_if_exception_type((RedisError, OSError)),
-    wait=wait_random_exponential(multiplier=0.05, max=RECONNECT_WAIT_SECONDS_MAX),
-)
 
 
 class Listener(Protocol):
@@ -115,7 +110,7 @@ class Tail:
     async def _connect(self) -> Connection:
         """Connect, trying with jitter until it works, and ask for every channel anew."""
         connection = own_connection(self._redis)
-        async for attempt in _FOREVER:
+        async for attempt in retrying_forever(RedisError, OSError, wait_seconds_max=RECONNECT_WAIT_SECONDS_MAX):
             with attempt:
                 await connection.connect()
         self.connected = True
