@@ -233,6 +233,11 @@ class TwinSnapshots:
         """Return the committed snapshot of a board that exists."""
         return self._rows[board][0]
 
+    def fall_back(self, snapshot: Snapshot) -> None:
+        """Have an earlier snapshot of a board again, as after a failover to a lagging replica."""
+        _, created_at, updated_at = self._rows[snapshot.board]
+        self._rows[snapshot.board] = (snapshot, created_at, updated_at)
+
     async def create(self, board: BoardId) -> bool:
         """See Snapshots."""
         if board in self._rows:
@@ -262,7 +267,11 @@ class TwinSnapshots:
             kept.setdefault((one.cursor, one.position), one)
 
     async def summaries(self, boards: Sequence[BoardId] | None = None) -> list[BoardSummary]:
-        """See Snapshots. Nothing is compressed here: both sizes are the state's."""
+        """See Snapshots."""
+        return self.summaries_now(boards)
+
+    def summaries_now(self, boards: Sequence[BoardId] | None = None) -> list[BoardSummary]:
+        """Return what `summaries` does. Nothing is compressed here: both sizes are the state's."""
         rows = [row for board, row in self._rows.items() if boards is None or board in boards]
         rows.sort(key=lambda row: row[2], reverse=True)
         return [
