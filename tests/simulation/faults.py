@@ -20,6 +20,7 @@ STOPPED_SECONDS_MAX = 90.0
 WEATHER_SECONDS_MAX = 20.0
 COMPACTING_SECONDS_MAX = 6.0
 RACE_SECONDS = 8.0
+LAST_WORD_SECONDS = 0.3
 RACING_STEPS = 12
 LOST_ENTRIES_MAX = 12
 CLOCK_JUMP_MS_MAX = 60_000
@@ -59,6 +60,20 @@ class Faults:
         what = self._rng.choices((world.set, world.take_away, world.overwrite), (6, 2, 2))[0]
         for _ in range(self._rng.choice((1, 1, 1, 5))):
             what(browser)
+
+    def last_words(self) -> None:
+        """What is hardest to notice, because nobody says anything after it: lost publishes, or lost marks."""
+        world = self._world
+        match self._rng.randrange(4):
+            case 0:
+                world.note("the last words are not published")
+                for service in world.services:
+                    service.weather.unpublished = 0.7
+                for _ in range(3):
+                    self._work()
+            case 1:
+                self._work()
+                world.loop.call_later(LAST_WORD_SECONDS, self._lose_marks)
 
     def heal(self) -> None:
         """End every fault."""

@@ -108,6 +108,8 @@ class Simulation:
         await self._settle()
 
     async def _settle(self) -> None:
+        self.faults.last_words()
+        await asyncio.sleep(PAUSE_SECONDS)
         self.note("-- heal")
         self.faults.heal()
         self.redis.is_quiet = True
