@@ -14,7 +14,7 @@ from boardlog.entry import ANCHOR, EntryKind, Payload, from_fields, pack
 from boardlog.errors import NoLog, StorageUnavailable
 from boardlog.ids import BoardId, Cursor, EntryId, Tag
 from boardlog.keys import Keys
-from boardlog.redis import Redis, Scripts, unavailable
+from boardlog.redis import Redis, Scripts, refusal, unavailable
 
 PUBLISH_PAYLOAD_BYTES_MAX = 64 * 1024
 """Larger entries are announced by their link alone: subscribers' buffers on the server are limited (L3)."""
@@ -46,6 +46,14 @@ class Appended(NamedTuple):
 
     previous: Cursor
     cursor: Cursor
+
+
+class Memory(NamedTuple):
+    """What the logs' server holds."""
+
+    used_bytes: int
+    max_bytes: int
+    """Its `maxmemory`, at which it refuses every append; 0 if it has none."""
 
 
 class Streams(Protocol):
@@ -83,6 +91,9 @@ class Streams(Protocol):
 
     async def publish_presence(self, messages: Sequence[tuple[BoardId, bytes]]) -> None:
         """Send each message to every node that follows its board's presence channel; nothing is kept."""
+
+    async def memory(self) -> Memory:
+        """Return how much memory is used where the logs are kept: of several servers, the fullest one's (G5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +164,7 @@ class RedisStreams:
         found: list[Cursor | None] = []
         for reply, (_, cursor) in zip(await self.scripts.pipeline(calls), positions, strict=True):
             if isinstance(reply, Exception):
-                raise StorageUnavailable(f"Redis refused to read a log: {reply}") from reply
+                raise refusal(reply) from reply
             after = [from_fields(*entry)[0] for entry in reply]
             found.append(after[-1] if after and after[0] == cursor else None)
         return found
@@ -194,6 +205,12 @@ class RedisStreams:
         """See Streams."""
         await self.scripts.pipeline([("PUBLISH", self.keys.presence(board), message) for board, message in messages])
 
+    async def memory(self) -> Memory:
+        """See Streams."""
+        with unavailable():
+            told = await self.redis.info("memory")
+        return Memory(int(told["used_memory"]), int(told.get("maxmemory", 0)))
+
     async def _range(self, board: BoardId, start: str) -> list[RawEntry]:
         with unavailable():
             page: list[Any] = await self.redis.execute_command(
@@ -204,7 +221,7 @@ class RedisStreams:
 
 def _appended(reply: Any, append: Append) -> Appended | NoLog | StorageUnavailable:
     if isinstance(reply, ResponseError):
-        return StorageUnavailable(f"Redis refused an append: {reply}")
+        return refusal(reply)
     if reply is None:
         return NoLog(f"Board {append.board} has no log in Redis.")
     previous_id, previous_tag, entry_id = reply

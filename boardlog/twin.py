@@ -10,16 +10,20 @@ from itertools import count
 
 from boardlog.due import Claim
 from boardlog.entry import ANCHOR, EntryKind, Payload, pack
-from boardlog.errors import BoardNotFound, NoLog, StaleSnapshot, StorageUnavailable
+from boardlog.errors import BoardNotFound, LogFull, NoLog, StaleSnapshot, StorageUnavailable
 from boardlog.ids import GENESIS, BoardId, Cursor, EntryId, Tag
 from boardlog.keys import Keys
 from boardlog.merge import EMPTY_STATE_VECTOR, EMPTY_UPDATE
 from boardlog.snapshots import LIST_BOARDS_MAX, BoardSummary, Quarantined, Snapshot
-from boardlog.stream import DUE_AFTER_MS, PUBLISH_PAYLOAD_BYTES_MAX, Append, Appended, RawEntry
+from boardlog.stream import DUE_AFTER_MS, PUBLISH_PAYLOAD_BYTES_MAX, Append, Appended, Memory, RawEntry
 
 Clock = Callable[[], int]
 """Milliseconds since the epoch, as the server's clock has them: it may be set back."""
 Publish = Callable[[str, bytes], None]
+
+FULL = "The server has reached its maxmemory."
+ENTRY_BYTES = 64
+"""What an entry takes in memory beside its payload."""
 
 _NEVER = EntryId(0, 0)
 _REBASE = pack(Payload(EntryKind.REBASE, ()))
@@ -103,6 +107,8 @@ class TwinStreams:
         self._publish = publish
         self._keys = keys or Keys()
         self._streams: dict[BoardId, _Stream] = {}
+        self.memory_max_bytes = 0
+        """As a server's `maxmemory`: once more is used, appends and births are refused; 0 for no such bound."""
 
     def lose_everything(self) -> None:
         """Forget all logs, as FLUSHALL or a restart without persistence does."""
@@ -120,10 +126,12 @@ class TwinStreams:
         self._due.mark_now([append.board for append in appends], DUE_AFTER_MS)
         return outcomes
 
-    def _append(self, append: Append) -> Appended | NoLog:
+    def _append(self, append: Append) -> Appended | NoLog | StorageUnavailable:
         stream = self._streams.get(append.board)
         if stream is None or not stream.entries:
             return NoLog(f"Board {append.board} has no log in Redis.")
+        if self._is_full():
+            return LogFull(FULL)
         previous = stream.entries[-1].cursor
         cursor = Cursor(stream.next_id(self._clock()), append.tag)
         stream.add(cursor, append.payload)
@@ -140,6 +148,8 @@ class TwinStreams:
         stream = self._streams.setdefault(board, _Stream())
         if stream.entries:
             return
+        if self._is_full():
+            raise LogFull(FULL)
         if anchor.id > stream.last:
             stream.add(anchor, pack(ANCHOR))
         else:
@@ -203,6 +213,18 @@ class TwinStreams:
         """See Streams."""
         for board, message in messages:
             self._publish(self._keys.presence(board), message)
+
+    async def memory(self) -> Memory:
+        """See Streams."""
+        return self._memory()
+
+    def _is_full(self) -> bool:
+        used_bytes, max_bytes = self._memory()
+        return 0 < max_bytes < used_bytes
+
+    def _memory(self) -> Memory:
+        entries = (entry for stream in self._streams.values() for entry in stream.entries)
+        return Memory(sum(ENTRY_BYTES + len(entry.payload) for entry in entries), self.memory_max_bytes)
 
     def _stream(self, board: BoardId) -> _Stream:
         return self._streams.get(board) or _Stream()

@@ -19,6 +19,7 @@ from boardlog.access import Access
 from boardlog.appender import Appender
 from boardlog.audit import audit_forever
 from boardlog.folding import Folder
+from boardlog.fullness import Fullness
 from boardlog.health import health_routes
 from boardlog.keys import Keys
 from boardlog.log import BoardLog
@@ -65,6 +66,7 @@ async def serve(settings: BridgeSettings) -> None:
     randomness = random.SystemRandom()
     replicas = Replicas(board_log, tail, keys, folder, randomness.getrandbits)
     appender.on_logged = replicas.logged
+    fullness = Fullness(board_log.streams, settings.redis_memory_bytes_max, appender.hold)
     REPLICAS.set_function(lambda: len(replicas))
     writer = Writer(replicas, appender, time.monotonic)
     publisher = Publisher(board_log.streams)
@@ -82,7 +84,8 @@ async def serve(settings: BridgeSettings) -> None:
     try:
         # If one of these ends, the bridge cannot keep its promises: the group ends the process with it.
         async with asyncio.TaskGroup() as tasks:
-            work = (appender.run(), tail.run(), publisher.run(), audit_forever(replicas.follows, board_log.streams))
+            audit = audit_forever(replicas.follows, board_log.streams)
+            work = (appender.run(), tail.run(), publisher.run(), fullness.watch(), audit)
             background = [tasks.create_task(part) for part in work]
             await folder.warm()  # an agent's first write must not wait for a process to start
             await runner.setup()

@@ -167,6 +167,15 @@ async def test_presence_is_published_and_not_kept(logs: Logs) -> None:
     assert logs.messages == [(logs.keys.presence(BOARD), b"one"), (logs.keys.presence(OTHER), b"two")]
 
 
+async def test_G5_the_memory_tells_of_what_is_appended(logs: Logs) -> None:
+    await born(logs)
+    before = await logs.streams.memory()
+    await append(logs, payload(b"x" * 4_000_000))
+    after = await logs.streams.memory()
+    assert after.used_bytes - before.used_bytes > 3_000_000
+    assert after.max_bytes == before.max_bytes
+
+
 async def test_a_foreign_entry_stops_nobody(redis_url: str, redis_key_prefix: str) -> None:
     async with redis_logs(redis_url, redis_key_prefix) as logs:
         await born(logs)
