@@ -4,7 +4,7 @@ The contract tests hold each to the same cases as the real servers. Time is a fu
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import count
 
@@ -15,15 +15,13 @@ from boardlog.ids import GENESIS, BoardId, Cursor, EntryId, Tag
 from boardlog.keys import Keys
 from boardlog.merge import EMPTY_STATE_VECTOR, EMPTY_UPDATE
 from boardlog.snapshots import LIST_BOARDS_MAX, BoardSummary, Quarantined, Snapshot
-from boardlog.stream import DUE_AFTER_MS, PUBLISH_PAYLOAD_BYTES_MAX, Append, Appended, Memory, RawEntry
+from boardlog.stream import DUE_AFTER_MS, PUBLISH_PAYLOAD_BYTES_MAX, Append, Appended, Memory, RawEntry, beginning
 
 Clock = Callable[[], int]
 """Milliseconds since the epoch, as the server's clock has them: it may be set back."""
 Publish = Callable[[str, bytes], None]
 
 FULL = "The server has reached its maxmemory."
-ENTRY_BYTES = 64
-"""What an entry takes in memory beside its payload."""
 
 _NEVER = EntryId(0, 0)
 _REBASE = pack(Payload(EntryKind.REBASE, ()))
@@ -159,10 +157,13 @@ class TwinStreams:
         """See Streams."""
         return list(self._entries(board))
 
-    async def read_from(self, board: BoardId, cursor: Cursor) -> list[RawEntry] | None:
+    async def read_from(self, board: BoardId, cursor: Cursor, bytes_max: int | None = None) -> list[RawEntry] | None:
         """See Streams."""
         place = self._stream(board).place(cursor)
-        return None if place is None else self._entries(board)[place + 1 :]
+        if place is None:
+            return None
+        entries = self._entries(board)[place + 1 :]
+        return entries if bytes_max is None else beginning(entries, bytes_max)
 
     async def head(self, board: BoardId) -> Cursor | None:
         """See Streams."""
@@ -219,12 +220,11 @@ class TwinStreams:
         return self._memory()
 
     def _is_full(self) -> bool:
-        used_bytes, max_bytes = self._memory()
-        return 0 < max_bytes < used_bytes
+        return 0 < self.memory_max_bytes < self._memory().used_bytes
 
     def _memory(self) -> Memory:
         entries = (entry for stream in self._streams.values() for entry in stream.entries)
-        return Memory(sum(ENTRY_BYTES + len(entry.payload) for entry in entries), self.memory_max_bytes)
+        return Memory(sum(entry.size_bytes for entry in entries), self.memory_max_bytes)
 
     def _stream(self, board: BoardId) -> _Stream:
         return self._streams.get(board) or _Stream()
@@ -254,7 +254,8 @@ class TwinSnapshots:
         """See Snapshots."""
         if board not in self._rows:
             raise BoardNotFound(f"There is no board {board}.")
-        return self._rows[board][0]
+        snapshot, _, stored_at = self._rows[board]
+        return replace(snapshot, stored_at=stored_at)
 
     async def load_cursor(self, board: BoardId) -> Cursor:
         """See Snapshots."""
