@@ -16,7 +16,7 @@ from boardlog.snapshots import Snapshots
 from boardlog.stream import ENTRY_BYTES, Streams
 from persistence_worker import compaction as compaction_module
 from persistence_worker.compaction import Compaction, Done, Outcome
-from persistence_worker.plan import SETTLE_MS
+from persistence_worker.plan import SCARCE_SETTLE_MS, SETTLE_MS
 from tests.compaction_system import BOARD, Author, InProcess, Pausing, System, items_in, new_system, own_database
 
 SLICE_ENTRIES = 5
@@ -30,7 +30,7 @@ def own_database_url(database_url: str) -> Iterator[str]:
 
 @pytest.fixture
 async def system(redis_url: str, own_database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[System]:
-    monkeypatch.setattr(compaction_module, "SLICE_BYTES_MAX", (SLICE_ENTRIES - 1) * (ENTRY_BYTES + 100) + 1)
+    monkeypatch.setattr(compaction_module, "SLICE_BYTES_MAX", (SLICE_ENTRIES - 1) * (ENTRY_BYTES + 150))
     async with new_system(redis_url, own_database_url) as made:
         yield made
 
@@ -126,6 +126,18 @@ async def test_G3_racing_and_pausing_workers_lose_nothing_of_a_log_in_slices(sys
     assert items_in(row.state).keys() == acknowledged
     assert row.cursor == (await system.streams.read(BOARD))[-1].cursor
     assert [done for done in outcomes if done == (Outcome.FOLDED, None, 0)], "no slice was folded: nothing was tested"
+
+
+async def test_G5_where_memory_is_scarce_a_log_is_trimmed_as_soon_as_a_replica_may_have_its_snapshot(system) -> None:
+    await write(system, SLICE_ENTRIES - 1)
+    compaction = Compaction(system.log, InProcess(), system.now, is_memory_scarce=lambda: True)
+    done = await compaction.run(BOARD)
+    assert (done.outcome, done.again_after_ms) == (Outcome.FOLDED, SCARCE_SETTLE_MS)
+    assert (await compaction.run(BOARD)).outcome is Outcome.TRIMMED
+    assert await system.length() == SLICE_ENTRIES
+    system.ahead = timedelta(milliseconds=SCARCE_SETTLE_MS)
+    await compaction.run(BOARD)
+    assert await system.length() == 1
 
 
 async def test_L7_a_worker_that_was_paused_over_a_slice_cannot_set_the_board_back(system: System) -> None:
