@@ -78,11 +78,15 @@ class Fullness:
 
     async def watch(self, jitter: Callable[[float, float], float] = random.uniform) -> None:
         """Look at once and then about every WATCH_SECONDS, until cancelled. What was seen last holds till the next."""
+        is_known = True
         while True:
             try:
                 self.saw(await self._streams.memory())
+                is_known = True
             except StorageUnavailable as error:
-                log.debug("log_memory_unknown", reason=str(error))  # whoever needs Redis says that it is away
+                if is_known:
+                    log.warning("log_memory_unknown", reason=str(error))
+                is_known = False
             await asyncio.sleep(jitter(WATCH_SECONDS / 2, WATCH_SECONDS * 3 / 2))
 
     def saw(self, memory: Memory) -> None:

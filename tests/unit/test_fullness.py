@@ -68,8 +68,10 @@ async def test_G5_what_was_seen_last_holds_while_redis_is_away() -> None:
             return answer
 
     fullness = Fullness(cast(Streams, Answering()), 0, held.append)
-    watching = asyncio.create_task(fullness.watch(jitter=lambda *_: 0.0))
-    await seen_all.wait()
-    watching.cancel()
+    with capture_logs() as logs:
+        watching = asyncio.create_task(fullness.watch(jitter=lambda *_: 0.0))
+        await seen_all.wait()
+        watching.cancel()
     assert held == [True, False]
+    assert [line["event"] for line in logs] == ["log_full", "log_memory_unknown", "log_has_room"]
     assert fullness.level is Level.CALM
