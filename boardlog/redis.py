@@ -11,9 +11,9 @@ from redis.asyncio import Redis as RedisClient
 from redis.asyncio.connection import Connection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError
 
-from boardlog.errors import InvalidSetting, StorageUnavailable
+from boardlog.errors import InvalidSetting, LogFull, StorageUnavailable
 
 Redis = RedisClient
 Call = tuple[str | bytes, ...]
@@ -60,7 +60,14 @@ def unavailable() -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError) as error:
-        raise StorageUnavailable(f"Redis did not carry out a command: {error}") from error
+        raise refusal(error) from error
+
+
+def refusal(error: Exception) -> StorageUnavailable:
+    """Return what a failure of Redis means: LogFull where it has reached its `maxmemory`, and so did nothing."""
+    if isinstance(error, OutOfMemoryError):
+        return LogFull("Redis has reached its maxmemory: see whether PostgreSQL and the workers are well.")
+    return StorageUnavailable(f"Redis did not carry out a command: {error}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +105,7 @@ class Scripts:
         """Run one script. Raises StorageUnavailable: then it ran, or not."""
         reply = (await self.pipeline([script.call(keys, args)]))[0]
         if isinstance(reply, Exception):
-            raise StorageUnavailable(f"Redis refused a script: {reply}") from reply
+            raise refusal(reply) from reply
         return reply
 
     async def pipeline(self, calls: Sequence[Call]) -> list[Any]:

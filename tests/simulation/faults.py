@@ -38,7 +38,7 @@ class Faults:
             self._kill_bridge, self._stop_bridge, self._lose_last, self._lose_everything, self._restart_redis,
             self._jump_clock, self._lose_marks, self._database_away, self._database_falls_back, self._bad_weather,
             self._cut_line, self._silence_line, self._slow_line, self._close_tab, self._open_tab, self._compact_now,
-            self._wait_long, self._race_a_load,
+            self._wait_long, self._race_a_load, self._fail_over_to_a_slow_clock,
         ]  # fmt: skip
         self.mix: list[Callable[[], None]] = [self._compact_now, self._compact_now, self._open_tab, self._close_tab]
         self.mix += self._rng.sample(every, self._rng.randint(1, len(every)))
@@ -161,6 +161,12 @@ class Faults:
         if self._rng.random() < 0.5:
             self._jump_clock()
         world.redis.cut_subscribers()
+
+    def _fail_over_to_a_slow_clock(self) -> None:
+        """The clock is behind the last entry, so ids only count on: those of lost entries are given again (L3)."""
+        self._world.redis.clock_ahead_ms -= CLOCK_JUMP_MS_MAX
+        self._world.note(f"redis' clock jumps {-CLOCK_JUMP_MS_MAX} ms")
+        self._later(WEATHER_SECONDS_MAX / 2, self._lose_last)
 
     def _lose_everything(self) -> None:
         world = self._world

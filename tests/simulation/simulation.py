@@ -22,6 +22,7 @@ from boardlog.merge import fold
 from boardlog.snapshots import Snapshot
 from boardlog.stream import RawEntry
 from boardlog.update import dissect
+from persistence_worker import compaction
 from tests.simulation.browser import Browser, Edit
 from tests.simulation.faults import Faults
 from tests.simulation.ledger import Content, Ledger, screen
@@ -42,6 +43,8 @@ COMPACT_SECONDS = 240.0
 AGENT_TRIES_MAX = 20
 BROWSERS_MAX = 7
 SHARED_KEYS = 3
+SLICE_BYTES_MAX = 20_000
+"""A log here has a few hundred small entries, and is to be folded in slices too."""
 
 
 Compose = Callable[[Mapping[str, Any]], dict[str, Any]]
@@ -361,6 +364,7 @@ def _names(edits: list[Edit]) -> str:
 def _deterministic(rng: random.Random) -> Iterator[None]:
     """Take clock, randomness and log away from the libraries that have their own."""
     state, clock, log = random.getstate(), tenacity.time, structlog.get_config()
+    slice_bytes_max, compaction.SLICE_BYTES_MAX = compaction.SLICE_BYTES_MAX, SLICE_BYTES_MAX
     random.seed(rng.random())
     tenacity.time = SteadyTime
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
@@ -369,4 +373,5 @@ def _deterministic(rng: random.Random) -> Iterator[None]:
     finally:
         random.setstate(state)
         tenacity.time = clock
+        compaction.SLICE_BYTES_MAX = slice_bytes_max
         structlog.configure(**log)

@@ -223,8 +223,8 @@ class RemoteStreams:
     async def read(self, board: BoardId) -> list[RawEntry]:
         return await self._redis.call(self._weather, lambda: self._twin.read(board))
 
-    async def read_from(self, board: BoardId, cursor: Cursor) -> list[RawEntry] | None:
-        return await self._redis.call(self._weather, lambda: self._twin.read_from(board, cursor))
+    async def read_from(self, board: BoardId, cursor: Cursor, bytes_max: int | None = None) -> list[RawEntry] | None:
+        return await self._redis.call(self._weather, lambda: self._twin.read_from(board, cursor, bytes_max))
 
     async def head(self, board: BoardId) -> Cursor | None:
         return await self._redis.call(self._weather, lambda: self._twin.head(board))
