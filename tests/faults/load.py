@@ -222,11 +222,15 @@ class Load:
         `may_repeat`: an agent asked two bridges for the same item, because the first did not answer; both may have set
         it, and one item shows.
         """
+        loop = asyncio.get_running_loop()
+        began_at = loop.time()
         await self.settled()
+        settled_seconds = loop.time() - began_at
         lost, doubled = await self.lost(), await self.doubled()
         times = [one.seconds for one in back if one.noticed] or [one.seconds for one in back]
         notes = [
             f"goal {goal_seconds:g} s" if goal_seconds else "",
+            f"last edits everywhere after {settled_seconds:.1f} s" if settled_seconds > NOTICED_SECONDS else "",
             f"{len(doubled)} items set twice" if doubled else "",
             note,
         ]

@@ -88,7 +88,7 @@ async def somebody_joins(load: Load) -> None:
 async def test_L10_G1_valkey_that_dies_hangs_or_cannot_write_costs_nobody_an_edit_nor_a_connection(
     server: Child, hurt: System, report: Report
 ) -> None:
-    """Edits are held back and repeated, nobody is sent away, and who joins meanwhile gets the board that a node holds."""
+    """Edits are held back and repeated, nobody is sent away, and who joins gets the board as the node holds it."""
     faults = {
         "SIGKILL of Valkey": (killed(server), AWAY_SECONDS),
         "SIGSTOP of Valkey": (stopped(server), AWAY_SECONDS),
