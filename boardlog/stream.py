@@ -4,17 +4,16 @@ Each method is one attempt: StorageUnavailable means that its outcome is unknown
 (`retry.py`, L10): every operation here may be repeated.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
-
-from redis.exceptions import ResponseError
 
 from boardlog.entry import ANCHOR, EntryKind, Payload, from_fields, pack
 from boardlog.errors import NoLog, StorageUnavailable
 from boardlog.ids import BoardId, Cursor, EntryId, Tag
 from boardlog.keys import Keys
-from boardlog.redis import Redis, Scripts, unavailable
+from boardlog.redis import Call, Redis, Scripts, answered, unavailable
 
 PUBLISH_PAYLOAD_BYTES_MAX = 64 * 1024
 """Larger entries are announced by their link alone: subscribers' buffers on the server are limited (L3)."""
@@ -87,17 +86,20 @@ class Streams(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RedisStreams:
-    """Streams on a Redis or Valkey server."""
+    """Streams on a Redis or Valkey server, or on a cluster of them."""
 
     redis: Redis
     scripts: Scripts
     keys: Keys
+    _unmarked: set[BoardId] = field(default_factory=set)
+    """Boards that an append to a cluster has changed, not yet marked due."""
+    _marking: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def append_many(self, appends: Sequence[Append]) -> list[Appended | NoLog | StorageUnavailable]:
         """See Streams."""
         if not appends:
             return []
-        append, mark = self.scripts.append, self.scripts.mark_due
+        append = self.scripts.append
         calls = [
             append.call(
                 [self.keys.log(board)], [tag, payload, self.keys.entries(board), str(PUBLISH_PAYLOAD_BYTES_MAX)]
@@ -105,9 +107,15 @@ class RedisStreams:
             for board, tag, payload in appends
         ]
         # The mark follows the append: a worker that claims the board because of it must find the entry.
-        calls.append(mark.call([self.keys.due], [str(DUE_AFTER_MS), *(board for board, _, _ in appends)]))
+        if self.scripts.in_order:
+            calls.append(self._mark([board for board, _, _ in appends]))
         replies = await self.scripts.pipeline(calls)
-        return [_appended(reply, append) for reply, append in zip(replies, appends, strict=False)]
+        outcomes = [_appended(reply, append) for reply, append in zip(replies, appends, strict=False)]
+        if not self.scripts.in_order:
+            self._mark_later(
+                append.board for append, outcome in zip(appends, outcomes, strict=True) if isinstance(outcome, Appended)
+            )
+        return outcomes
 
     async def birth(self, board: BoardId, anchor: Cursor, rebase_tag: Tag) -> None:
         """See Streams."""
@@ -151,9 +159,7 @@ class RedisStreams:
         """See Streams."""
         calls = [("XRANGE", self.keys.log(board), str(cursor.id), "+", "COUNT", "2") for board, cursor in positions]
         found: list[Cursor | None] = []
-        for reply, (_, cursor) in zip(await self.scripts.pipeline(calls), positions, strict=True):
-            if isinstance(reply, Exception):
-                raise StorageUnavailable(f"Redis refused to read a log: {reply}") from reply
+        for reply, (_, cursor) in zip(answered(await self.scripts.pipeline(calls)), positions, strict=True):
             after = [from_fields(*entry)[0] for entry in reply]
             found.append(after[-1] if after and after[0] == cursor else None)
         return found
@@ -192,7 +198,25 @@ class RedisStreams:
 
     async def publish_presence(self, messages: Sequence[tuple[BoardId, bytes]]) -> None:
         """See Streams."""
-        await self.scripts.pipeline([("PUBLISH", self.keys.presence(board), message) for board, message in messages])
+        calls = [("PUBLISH", self.keys.presence(board), message) for board, message in messages]
+        answered(await self.scripts.pipeline(calls))
+
+    def _mark(self, boards: Sequence[BoardId]) -> Call:
+        return self.scripts.mark_due.call([self.keys.due], [str(DUE_AFTER_MS), *boards])
+
+    def _mark_later(self, boards: Iterable[BoardId]) -> None:
+        """Mark boards due on another node of a cluster, which nobody waits for (L9)."""
+        self._unmarked.update(boards)
+        if self._unmarked and not self._marking:
+            task = asyncio.create_task(self._mark_all())
+            self._marking.add(task)
+            task.add_done_callback(self._marking.discard)
+
+    async def _mark_all(self) -> None:
+        while self._unmarked:
+            boards = list(self._unmarked)
+            self._unmarked.clear()
+            await self.scripts.pipeline([self._mark(boards)])  # a failure costs nothing but time: the sweep finds them
 
     async def _range(self, board: BoardId, start: str) -> list[RawEntry]:
         with unavailable():
@@ -203,7 +227,9 @@ class RedisStreams:
 
 
 def _appended(reply: Any, append: Append) -> Appended | NoLog | StorageUnavailable:
-    if isinstance(reply, ResponseError):
+    if isinstance(reply, StorageUnavailable):
+        return reply
+    if isinstance(reply, Exception):
         return StorageUnavailable(f"Redis refused an append: {reply}")
     if reply is None:
         return NoLog(f"Board {append.board} has no log in Redis.")
