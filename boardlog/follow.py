@@ -6,18 +6,18 @@ repaired by reading from the cursor, whose own entry must still stand in the str
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 from prometheus_client import Counter
-from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from boardlog.entry import Entry, EntryKind, Publish, parse_publish
 from boardlog.errors import BoardLogError, InvalidEntry, StorageUnavailable
 from boardlog.ids import BoardId, Cursor
 from boardlog.keys import Keys
 from boardlog.log import BoardLog, Loaded, decode
-from boardlog.retry import RETRY_SECONDS_MAX, WAIT_SECONDS_MAX, retrying
+from boardlog.retry import RETRY_SECONDS_MAX, retrying, retrying_forever
 from boardlog.stream import RawEntry
 from boardlog.tail import Tail
 from boardlog.telemetry import METRICS
@@ -32,11 +32,6 @@ HELD_PUBLISHES_MAX = 1000
 RECENT_CURSORS_MAX = 4096
 AWAITED_CURSORS_MAX = 4096
 """Entries of this process' own that Redis has acknowledged and the log has not brought yet; milliseconds' worth."""
-
-_FOREVER = AsyncRetrying(
-    retry=retry_if_exception_type(StorageUnavailable),
-    wait=wait_random_exponential(multiplier=0.05, max=WAIT_SECONDS_MAX),
-)
 
 
 class Reader(Protocol):
@@ -220,7 +215,8 @@ class Follow:
         """Repair from the cursor, or load. A first load gives up after a while; a board in use goes on trying (G5)."""
         self._repair_wanted = False
         reload, self._reload_wanted = self._reload_wanted, False
-        async for attempt in retrying(RETRY_SECONDS_MAX) if self.cursor is None else _FOREVER:
+        is_first = self.cursor is None
+        async for attempt in retrying() if is_first else retrying_forever(StorageUnavailable):
             with attempt:
                 reload = reload or not await self._repaired()
                 if reload:
@@ -256,3 +252,16 @@ class Follow:
         held, self._held = self._held, []
         for publish in held:
             self._accept(publish)
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """What a process follows boards with: their logs, its one subscription, the names of their channels."""
+
+    board_log: BoardLog
+    tail: Tail
+    keys: Keys
+
+    def follow(self, board: BoardId, reader: Reader) -> Follow:
+        """Return a board's link to its log, not yet started."""
+        return Follow(board, self.board_log, self.tail, self.keys, reader)

@@ -42,6 +42,11 @@ class Growing:
             self._try(doc.apply_update, folded.state)
             self._try(self._settle, waiting)
 
+    @property
+    def waiting(self) -> bytes:
+        """What cannot be applied yet, as one update."""
+        return self._waiting
+
     def take(self, update: bytes) -> None:
         """Apply an update, and whatever waited for it; or let it wait.
 

@@ -1,4 +1,8 @@
-"""The one retry policy: what is worth repeating, how often, how long."""
+"""The one retry policy: what is worth repeating, how often, how long.
+
+A policy counts its attempts in itself: two loops that share one take each other's outcomes for their own. So each loop
+makes its own.
+"""
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
@@ -19,4 +23,11 @@ def retrying(seconds_max: float = RETRY_SECONDS_MAX) -> AsyncRetrying:
         wait=wait_random_exponential(multiplier=0.05, max=WAIT_SECONDS_MAX),
         stop=stop_after_delay(seconds_max),
         reraise=True,
+    )
+
+
+def retrying_forever(*errors: type[Exception], wait_seconds_max: float = WAIT_SECONDS_MAX) -> AsyncRetrying:
+    """Return a policy that repeats on these errors with jitter, for as long as it takes. Cancel-safe."""
+    return AsyncRetrying(
+        retry=retry_if_exception_type(errors), wait=wait_random_exponential(multiplier=0.05, max=wait_seconds_max)
     )

@@ -15,10 +15,10 @@ from typing import Any, Protocol
 import structlog
 from redis.asyncio.connection import Connection
 from redis.exceptions import RedisError
-from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from boardlog.errors import StorageUnavailable
 from boardlog.redis import Redis, is_replaced, subscriber
+from boardlog.retry import retrying_forever
 
 log = structlog.get_logger()
 
@@ -31,11 +31,6 @@ MASTER_CHECK_SECONDS = 1.0
 """How often Sentinel, where there is one, is asked whether the connection still leads to the master."""
 RECONNECT_PAUSE_SECONDS = 0.05
 RECONNECT_WAIT_SECONDS_MAX = 2.0
-
-_FOREVER = AsyncRetrying(
-    retry=retry_if_exception_type(StorageUnavailable),
-    wait=wait_random_exponential(multiplier=0.05, max=RECONNECT_WAIT_SECONDS_MAX),
-)
 
 
 class Listener(Protocol):
@@ -119,7 +114,8 @@ class Tail:
 
     async def _connect(self) -> Connection:
         """Connect, trying with jitter until it works, and ask for every channel anew."""
-        connection: Connection = await _FOREVER(subscriber, self._redis)
+        again = retrying_forever(StorageUnavailable, wait_seconds_max=RECONNECT_WAIT_SECONDS_MAX)
+        connection: Connection = await again(subscriber, self._redis)
         self.connected = True
         self._heard_at = asyncio.get_running_loop().time()
         self._channels = {name: channel for name, channel in self._channels.items() if channel.listener is not None}

@@ -56,6 +56,11 @@ class TwinDue:
         self._leases: dict[BoardId, int] = {}
         self._tokens = count(1)
 
+    def lose_everything(self) -> None:
+        """Forget all marks and claims, as a restart without persistence does (L9)."""
+        self._due_ms.clear()
+        self._leases.clear()
+
     async def mark(self, boards: Sequence[BoardId], delay_ms: int) -> None:
         """See Due."""
         self.mark_now(boards, delay_ms)
@@ -114,6 +119,10 @@ class TwinStreams:
         del stream.entries[len(stream.entries) - entries :]
         stream.last = stream.entries[-1].cursor.id if stream.entries else EntryId(0, 0)
 
+    def now(self, board: BoardId) -> list[RawEntry]:
+        """Return a log as it stands."""
+        return list(self._entries(board))
+
     async def append_many(self, appends: Sequence[Append]) -> list[Appended | NoLog | StorageUnavailable]:
         """See Streams."""
         outcomes: list[Appended | NoLog | StorageUnavailable] = [self._append(append) for append in appends]
@@ -147,7 +156,7 @@ class TwinStreams:
 
     async def read(self, board: BoardId) -> list[RawEntry]:
         """See Streams."""
-        return list(self._entries(board))
+        return self.now(board)
 
     async def read_from(self, board: BoardId, cursor: Cursor) -> list[RawEntry] | None:
         """See Streams."""
@@ -220,6 +229,10 @@ class TwinSnapshots:
         self._rows: dict[BoardId, tuple[Snapshot, datetime, datetime]] = {}
         self._quarantined: dict[BoardId, dict[tuple[Cursor, int], Quarantined]] = {}
 
+    def now(self, board: BoardId) -> Snapshot:
+        """Return the committed snapshot of a board that exists."""
+        return self._rows[board][0]
+
     async def create(self, board: BoardId) -> bool:
         """See Snapshots."""
         if board in self._rows:
@@ -232,7 +245,7 @@ class TwinSnapshots:
         """See Snapshots."""
         if board not in self._rows:
             raise BoardNotFound(f"There is no board {board}.")
-        return self._rows[board][0]
+        return self.now(board)
 
     async def load_cursor(self, board: BoardId) -> Cursor:
         """See Snapshots."""

@@ -19,6 +19,7 @@ from boardlog.access import Access
 from boardlog.appender import Appender
 from boardlog.audit import audit_forever
 from boardlog.folding import Folder
+from boardlog.follow import Following
 from boardlog.health import health_routes
 from boardlog.keys import Keys
 from boardlog.log import BoardLog
@@ -63,7 +64,7 @@ async def serve(settings: BridgeSettings) -> None:
     board_log = BoardLog(RedisStreams(redis, Scripts(redis), keys), PostgresSnapshots(pool))
     appender, tail, folder = Appender(board_log), Tail(redis), Folder(processes_max=1)
     randomness = random.SystemRandom()
-    replicas = Replicas(board_log, tail, keys, folder, randomness.getrandbits)
+    replicas = Replicas(Following(board_log, tail, keys), folder, appender, randomness.getrandbits)
     appender.on_logged = replicas.logged
     REPLICAS.set_function(lambda: len(replicas))
     writer = Writer(replicas, appender, time.monotonic)
@@ -95,6 +96,7 @@ async def serve(settings: BridgeSettings) -> None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(FAREWELL_SECONDS_MAX):
                     await publisher.flushed()
+                    await appender.flushed()  # a copy may have held what the log has lost (G4)
             for task in background:
                 task.cancel()
     finally:

@@ -11,14 +11,15 @@ from typing import Any
 import structlog
 from pycrdt import Doc, Map, MapEvent, Subscription, TransactionEvent
 
+from boardlog.board_state import BoardState
 from boardlog.entry import Entry
 from boardlog.errors import BoardLogError, InvalidUpdate, StorageUnavailable
 from boardlog.folding import Folder
 from boardlog.growing import Growing
 from boardlog.ids import BoardId
 from boardlog.log import Loaded
-from boardlog.merge import parse_state_vector
-from boardlog.update import dissect
+from boardlog.merge import EMPTY_UPDATE, parse_state_vector
+from boardlog.update import Ranges, dissect
 
 log = structlog.get_logger()
 
@@ -49,6 +50,8 @@ class Replica:
         """Called after the updates of entries were applied."""
         self.on_failed: Callable[[], None] = lambda: None
         """Called when `error` is set."""
+        self.on_lost: Callable[[list[bytes]], None] = lambda _updates: None
+        """Called after that with what this copy had, when the log has lost it (G4)."""
         self._folder = folder
         self._random_bits = random_bits
         self._doc: Doc[Any] | None = None
@@ -56,6 +59,10 @@ class Replica:
         self._subscription: Subscription | None = None
         """Ends when it is forgotten."""
         self._waiting: list[bytes] = []
+        self._loaded_base, self._loaded_updates = EMPTY_UPDATE, list[bytes]()
+        """What the copy is being made of."""
+        self._state: BoardState | None = None
+        """What the copy holds, as encoded when somebody asked and nothing came since."""
         self._building: asyncio.Task[None] | None = None
 
     # What the log does (follow.Reader)
@@ -63,9 +70,12 @@ class Replica:
     def loaded(self, loaded: Loaded) -> None:
         """Make the copy; a second load is a loss, after which the old client id could diverge for good (L15)."""
         if self._building is not None:
+            lost = self._encoded().lost_by(BoardState(loaded.snapshot.state, loaded.updates))
             self.failed(StorageUnavailable("The board's log was read anew: try again."))
+            self.on_lost(lost)
             return
-        self._building = asyncio.create_task(self._build(loaded.snapshot.state, loaded.updates))
+        self._loaded_base, self._loaded_updates = loaded.snapshot.state, loaded.updates
+        self._building = asyncio.create_task(self._build())
 
     def entries(self, entries: Sequence[Entry]) -> None:
         """Apply what the log brought."""
@@ -73,7 +83,9 @@ class Replica:
         self.size_bytes += sum(map(len, updates))
         if self._growing is None:
             self._waiting += updates
-        elif self._take(self._growing, updates):
+            return
+        self._state = None
+        if self._take(self._growing, updates):
             self.on_entries(updates)
 
     def failed(self, error: BoardLogError) -> None:
@@ -103,6 +115,7 @@ class Replica:
         finally:
             doc.unobserve(subscription)
         self.size_bytes += sum(map(len, said))
+        self._state = None
         return said[0] if said else b""
 
     def items_of(self, changes: Mapping[str, Record | None]) -> dict[str, int]:
@@ -125,15 +138,19 @@ class Replica:
             if client != own and link.client == own and not link.is_child
         }
 
+    def covers(self, ranges: Ranges) -> bool:
+        """Whether the log has all that an update speaks of, as far as this copy knows."""
+        return self._encoded().covers(ranges)
+
     def stop(self) -> None:
         """Stop building; harmless if repeated."""
         if self._building is not None:
             self._building.cancel()
 
-    async def _build(self, base: bytes, updates: Sequence[bytes]) -> None:
+    async def _build(self) -> None:
         """Fold in another process, then read the result: updates that came out of order would get stuck in a Doc."""
         try:
-            folded = await self._folder.fold(base, updates)
+            folded = await self._folder.fold(self._loaded_base, self._loaded_updates)
         except BoardLogError as error:
             self.failed(error)
             return
@@ -150,6 +167,7 @@ class Replica:
             self._waiting.clear()
             self.size_bytes += len(folded.state)
             self._doc, self._growing = doc, growing
+            self._loaded_base, self._loaded_updates = EMPTY_UPDATE, []
             self.ready.set()
 
     def _fresh_client_id(self, state_vector: bytes) -> int:
@@ -176,6 +194,14 @@ class Replica:
                 self.records.pop(key, None)
             else:
                 self.records[key] = _plain(change["newValue"])
+
+    def _encoded(self) -> BoardState:
+        """Return what this copy holds: what it could not apply yet and its own latest changes too."""
+        if self._doc is None or self._growing is None:
+            return BoardState(self._loaded_base, [*self._loaded_updates, *self._waiting])
+        if self._state is None:
+            self._state = BoardState(self._doc.get_update(), [self._growing.waiting])
+        return self._state
 
     def _ready_doc(self) -> "Doc[Any]":
         if self._doc is None:

@@ -1,19 +1,20 @@
 """The boards whose copies this bridge holds: opened on first use, kept while used, the least recently used dropped."""
 
 import asyncio
+import random
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
 
+from boardlog.appender import Appender
 from boardlog.errors import StorageUnavailable
 from boardlog.folding import Folder
-from boardlog.follow import Follow
+from boardlog.follow import Follow, Following
 from boardlog.ids import BoardId, Cursor
-from boardlog.keys import Keys
-from boardlog.log import BoardLog
-from boardlog.tail import Tail
+from boardlog.remains import Remains
+from boardlog.update import Ranges
 from bridge.intents import Intents
 from bridge.replica import Replica
 
@@ -43,14 +44,20 @@ class Replicas:
     """All copies of this process, bounded in number and bytes."""
 
     def __init__(
-        self, board_log: BoardLog, tail: Tail, keys: Keys, folder: Folder, random_bits: Callable[[int], int]
+        self,
+        following: Following,
+        folder: Folder,
+        appender: Appender,
+        random_bits: Callable[[int], int],
+        jitter: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        """Hold copies of boards read through `board_log` and followed through `tail`."""
-        self._log = board_log
-        self._tail = tail
-        self._keys = keys
+        """Hold copies of boards that follow their logs; what a log loses of them goes back through `appender` (G4)."""
+        self._following = following
         self._folder = folder
+        self._appender = appender
         self._random_bits = random_bits
+        self._jitter = jitter
+        self._remains: dict[BoardId, Remains] = {}
         self._held: OrderedDict[BoardId, Held] = OrderedDict()
 
     def __len__(self) -> int:
@@ -90,6 +97,9 @@ class Replicas:
             held.is_dropped = True
             held.follow.stop()
             held.replica.stop()
+        remains = self._remains.pop(board, None)
+        if remains is not None:
+            remains.close()
 
     def _forget(self, held: Held) -> None:
         """A copy that cannot be used any more goes at once: the next request makes it anew."""
@@ -104,10 +114,29 @@ class Replicas:
     def _open(self, board: BoardId) -> Held:
         replica = Replica(board, self._folder, self._random_bits)
         replica.on_failed = lambda: self._forget(held)
-        held = Held(replica, Follow(board, self._log, self._tail, self._keys, replica))
+        replica.on_lost = lambda updates: self._rebuild(board, updates)
+        held = Held(replica, self._following.follow(board, replica))
         self._held[board] = held
         held.follow.start()
         return held
+
+    def _rebuild(self, board: BoardId, updates: Sequence[bytes]) -> None:
+        """Give the log back what a copy had, which is gone by now. A new one is made at once: it holds that again."""
+        if board not in self._held:
+            self._open(board)
+        remains = Remains(
+            board,
+            lambda ranges: self._is_logged(board, ranges),
+            lambda update, source: self._appender.append(board, update, source),
+            asyncio.get_running_loop().call_later,
+            self._jitter,
+        )
+        self._remains[board] = remains
+        remains.keep(updates)
+
+    def _is_logged(self, board: BoardId, ranges: Ranges) -> bool:
+        held = self._held.get(board)
+        return held is not None and held.replica.covers(ranges)
 
     async def _bring_up_to_date(self, held: Held) -> None:
         replica = held.replica

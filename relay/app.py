@@ -19,6 +19,7 @@ from boardlog.appender import Appender
 from boardlog.audit import audit_forever
 from boardlog.due import RedisDue
 from boardlog.folding import Folder
+from boardlog.follow import Following
 from boardlog.health import health_routes
 from boardlog.keys import Keys
 from boardlog.log import BoardLog
@@ -72,7 +73,8 @@ async def _running(
     tail = Tail(redis)
     publisher = Publisher(streams)
     folder = Folder(processes_max=1)
-    hub = Hub(secrets.token_hex(8), board_log, tail, keys, RedisDue(redis, scripts, keys), folder, publisher)
+    following, due = Following(board_log, tail, keys), RedisDue(redis, scripts, keys)
+    hub = Hub(secrets.token_hex(8), following, due, folder, publisher, appender)
     appender.on_logged = hub.logged
     doors = Doors(settings, Access(pool, redis, keys), hub, appender, snapshots)
     checks = {"redis": partial(redis_module.check, redis), "database": partial(database.check, pool)}

@@ -1,19 +1,19 @@
 """Board -> room: opens a room for the first joiner, keeps it while it has members and a little longer, closes it."""
 
 import asyncio
+import random
 from collections.abc import Callable, Coroutine, Iterator
 
 import structlog
 
+from boardlog.appender import Appender
 from boardlog.due import Due
 from boardlog.errors import BoardLogError, StorageUnavailable
 from boardlog.folding import Folder
-from boardlog.follow import Follow
+from boardlog.follow import Follow, Following
 from boardlog.ids import BoardId, Cursor
-from boardlog.keys import Keys
-from boardlog.log import BoardLog
 from boardlog.publisher import Publisher
-from boardlog.tail import Tail
+from boardlog.remains import Remains
 from relay.presence import Timer
 from relay.room import Room
 
@@ -44,21 +44,26 @@ class Hub:
     def __init__(
         self,
         node: str,
-        board_log: BoardLog,
-        tail: Tail,
-        keys: Keys,
+        following: Following,
         due: Due,
         folder: Folder,
         publisher: Publisher,
+        appender: Appender,
+        jitter: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        """Open rooms whose logs are read through `board_log` and followed through `tail`. `node`: see Presence."""
+        """Open rooms that follow their logs; what they hold and a log has lost goes through `appender`.
+
+        `node`: see Presence.
+        """
         self._node = node
-        self._log = board_log
-        self._tail = tail
-        self._keys = keys
+        self._following = following
+        self._tail = following.tail
+        self._keys = following.keys
         self._due = due
         self._folder = folder
         self._publisher = publisher
+        self._appender = appender
+        self._jitter = jitter
         self._rooms: dict[BoardId, _Open] = {}
         self._background: set[asyncio.Task[None]] = set()
 
@@ -113,8 +118,8 @@ class Hub:
             await asyncio.wait(self._background)
 
     def _open(self, board: BoardId) -> _Open:
-        room = Room(board, self._node, _RoomShell(board, self._publisher))
-        opened = _Open(room, Follow(board, self._log, self._tail, self._keys, room))
+        room = Room(board, self._node, _RoomShell(board, self._publisher, self._appender, self._jitter))
+        opened = _Open(room, self._following.follow(board, room))
         self._rooms[board] = opened
         room.on_change = lambda: self._changed(opened)
         opened.follow.start()
@@ -178,15 +183,22 @@ class Hub:
 
 
 class _RoomShell:
-    """The world as a room sees it (presence.Shell)."""
+    """The world as a room sees it (room.Shell)."""
 
-    def __init__(self, board: BoardId, publisher: Publisher) -> None:
+    def __init__(
+        self, board: BoardId, publisher: Publisher, appender: Appender, jitter: Callable[[float, float], float]
+    ) -> None:
+        self.jitter = jitter
         self._board = board
         self._publisher = publisher
+        self._appender = appender
         self._loop = asyncio.get_running_loop()
 
     def publish(self, message: bytes) -> None:
         self._publisher.publish(self._board, message)
+
+    def append(self, update: bytes, source: Remains) -> None:
+        self._appender.append(self._board, update, source)
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
         return self._loop.call_later(seconds, callback)

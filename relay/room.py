@@ -9,15 +9,17 @@ from typing import Protocol
 
 import structlog
 
+from boardlog.board_state import BoardState
 from boardlog.entry import Entry
 from boardlog.errors import BoardLogError, BoardNotFound
 from boardlog.grant import Grant
 from boardlog.ids import BoardId, Cursor
 from boardlog.log import Loaded
 from boardlog.merge import EMPTY_UPDATE
-from relay import protocol
-from relay.board_state import BoardState
-from relay.presence import Presence, Shell
+from boardlog.remains import Remains
+from boardlog.update import Ranges
+from relay import presence, protocol
+from relay.presence import Presence
 from relay.refill import Asking
 from relay.session import Append, Close, CloseCode, Command, Drop, Present, Refill, SendAwareness, SendState, TellSaved
 
@@ -51,6 +53,16 @@ class Member(Protocol):
         """Close the connection soon; nothing is sent to it after that."""
 
 
+class Shell(presence.Shell, Protocol):
+    """What a room needs of the world around it."""
+
+    def append(self, update: bytes, source: Remains) -> None:
+        """Hand a validated update of this node's own to the log."""
+
+    def jitter(self, lowest: float, highest: float) -> float:
+        """Return a random number between the two."""
+
+
 class Room:
     """A board on this node. Also the reader (follow.Reader) of its log."""
 
@@ -65,6 +77,7 @@ class Room:
         """Called after a load, a failure, and when the state has grown."""
         self.presence = Presence(node, self.members, shell)
         self._shell = shell
+        self._remains = Remains(board, self._is_logged, shell.append, shell.call_later, shell.jitter)
         self._asking: Asking | None = None
         self._lost_with: set[Member] = set()
         """Editors who were here when history was lost, and have not asked since to be told what is saved."""
@@ -115,20 +128,27 @@ class Room:
     # What the log does (follow.Reader)
 
     def loaded(self, loaded: Loaded) -> None:
-        """Take the state. Loaded anew, it reaches the members first, and they are asked for what it lacks (L5)."""
+        """Take the state. Loaded anew, it reaches the members first, and they are asked for what it lacks (L5).
+
+        What this room had and the log has lost goes back into the log, whoever is here to be asked (G4).
+        """
         state = BoardState(loaded.snapshot.state, loaded.updates)
         earlier, self.state = self.state, state
-        if earlier is not None and self.members:
+        if earlier is not None:
             log.warning("board_reloaded", board=self.board, members=len(self.members), cursor=str(loaded.cursor))
-            frames = [protocol.update(update) for update in state.lacking_after(earlier)]
-            editors = [member for member in self.members if member.grant.can_append]
-            for editor in editors:
-                editor.unsaved()  # before it is asked: only an answer given after this tells what is saved (L11)
-            for member in self.members:
-                member.send_state(frames)
-            self._lost_with.update(editors)
-            self._ask_for_the_rest(editors)
+            self._tell_of_loss(state.lacking_after(earlier))
+            self._remains.keep(earlier.lost_by(state))
         self.on_change()
+
+    def _tell_of_loss(self, lacking: Sequence[bytes]) -> None:
+        frames = [protocol.update(update) for update in lacking]
+        editors = [member for member in self.members if member.grant.can_append]
+        for editor in editors:
+            editor.unsaved()  # before it is asked: only an answer given after this tells what is saved (L11)
+        for member in self.members:
+            member.send_state(frames)
+        self._lost_with.update(editors)
+        self._ask_for_the_rest(editors)
 
     def entries(self, entries: Sequence[Entry]) -> None:
         """Deliver entries to every member, the author included."""
@@ -154,10 +174,14 @@ class Room:
         self.on_change()
 
     def close(self) -> None:
-        """Stop all timers."""
+        """Stop all timers; what the log has lost and only this room holds is appended at once (G4)."""
+        self._remains.close()
         self.presence.close()
         if self._asking is not None:
             self._asking.stop()
+
+    def _is_logged(self, ranges: Ranges) -> bool:
+        return self._ready_state().covers(ranges)
 
     def _ready_state(self) -> BoardState:
         if self.state is None:

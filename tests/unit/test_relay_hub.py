@@ -7,9 +7,12 @@ from typing import cast
 
 import pytest
 
+from boardlog import board_state
+from boardlog.appender import Appender
 from boardlog.due import Due
 from boardlog.entry import EntryKind, Payload, pack
 from boardlog.folding import Folder
+from boardlog.follow import Following
 from boardlog.ids import BoardId, Tag
 from boardlog.keys import Keys
 from boardlog.log import BoardLog
@@ -18,7 +21,7 @@ from boardlog.publisher import Publisher
 from boardlog.stream import Append
 from boardlog.tail import Listener, Tail
 from boardlog.twin import TwinDue, TwinSnapshots, TwinStreams
-from relay import board_state, hub
+from relay import hub
 from relay.hub import Hub
 
 BOARD = BoardId("board")
@@ -52,7 +55,8 @@ async def test_G6_a_fold_that_hangs_keeps_nobody_out(monkeypatch: pytest.MonkeyP
     await log.snapshots.create(BOARD)
     await log.birth(BOARD)
     await streams.append_many([Append(BOARD, Tag("t"), pack(Payload(EntryKind.UPDATES, (EMPTY_UPDATE,) * 5)))])
-    rooms = Hub("node", log, cast(Tail, Wire()), Keys(), cast(Due, due), cast(Folder, Hanging()), Publisher(streams))
+    following = Following(log, cast(Tail, Wire()), Keys())
+    rooms = Hub("node", following, cast(Due, due), cast(Folder, Hanging()), Publisher(streams), Appender(log))
     room = await asyncio.wait_for(rooms.join(BOARD), 5)
     assert room.state is not None
     assert room.state.is_long

@@ -7,16 +7,17 @@ from typing import Any
 import pytest
 from pycrdt import Doc, Text
 
-from boardlog import awareness
+from boardlog import awareness, board_state
 from boardlog.entry import ANCHOR, Entry, EntryKind, Payload
 from boardlog.errors import BoardLogError, BoardNotFound, StorageUnavailable
 from boardlog.grant import Grant, Role
 from boardlog.ids import GENESIS, BoardId, Cursor, EntryId, Tag
 from boardlog.log import Loaded
 from boardlog.merge import EMPTY_STATE_VECTOR, EMPTY_UPDATE, fold, parse_state_vector
+from boardlog.remains import Remains
 from boardlog.snapshots import Snapshot
 from boardlog.update import validate
-from relay import board_state, protocol
+from relay import protocol
 from relay.protocol import Awareness, Message, SyncStep1, SyncStep2, Update
 from relay.room import Room
 from relay.session import Append, Close, CloseCode, Drop, Present, Refill, SendAwareness, SendState, TellSaved
@@ -40,6 +41,7 @@ class Shell:
 
     def __init__(self) -> None:
         self.published: list[bytes] = []
+        self.appended: list[bytes] = []
         self.timers: list[Timer] = []
 
     def publish(self, message: bytes) -> None:
@@ -51,6 +53,12 @@ class Shell:
 
     def now(self) -> float:
         return 0.0
+
+    def append(self, update: bytes, source: Remains) -> None:
+        self.appended.append(update)
+
+    def jitter(self, lowest: float, highest: float) -> float:
+        return highest
 
 
 class Member:
@@ -398,6 +406,33 @@ def test_when_the_asked_one_leaves_the_next_is_asked(room: Room) -> None:
     assert [type(message) for message in bob.taken()] == [SyncStep1]
 
 
+def test_G4_what_a_room_had_and_the_log_has_lost_goes_back_though_nobody_is_here(
+    room: Room, shell: Shell, typist: Typist
+) -> None:
+    room.entries([entry(typist.type("four "))])
+    room.loaded(loaded_of(EMPTY_UPDATE))
+    assert shell.appended == [], "not at once: other nodes have it too"
+    shell.timers[-1].callback()
+    assert text_of(shell.appended) == "one two three four "
+
+
+def test_G4_what_an_editor_has_brought_back_is_not_brought_again(room: Room, shell: Shell, typist: Typist) -> None:
+    ann = join(room)
+    room.loaded(loaded_of(EMPTY_UPDATE))
+    rebuild = shell.timers[-1]
+    asked = ann.taken()[-1]
+    assert isinstance(asked, SyncStep1)
+    room.entries([entry(typist.answer(asked).update)])
+    rebuild.callback()
+    assert shell.appended == []
+
+
+def test_G4_a_room_that_closes_gives_back_what_it_had_at_once(room: Room, shell: Shell, typist: Typist) -> None:
+    room.loaded(loaded_of(EMPTY_UPDATE))
+    room.close()
+    assert text_of(shell.appended) == "one two three "
+
+
 def test_the_first_load_and_one_without_members_ask_nobody(room: Room, shell: Shell, typist: Typist) -> None:
     room.loaded(loaded_of(typist.doc.get_update()))
     assert shell.published == []
@@ -520,6 +555,7 @@ def test_a_closed_room_has_no_timers(room: Room, shell: Shell) -> None:
     room.loaded(loaded_of(EMPTY_UPDATE))
     room.close()
     assert all(timer.is_cancelled for timer in shell.timers)
+    assert shell.appended, "but for what only this room had (G4)"
 
 
 def test_a_room_that_was_never_loaded_says_so(empty_room: Room) -> None:

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from pycrdt import Array, Doc, Map, Text
 
+from boardlog import board_state
+from boardlog.board_state import BoardState
 from boardlog.coverage import Coverage
 from boardlog.merge import EMPTY_STATE_VECTOR, EMPTY_UPDATE, fold, parse_state_vector
 from boardlog.update import Ranges, validate
-from relay import board_state
-from relay.board_state import BoardState
 
 SEEDS = range(40)
 
@@ -431,3 +431,34 @@ def test_nothing_is_computed_before_somebody_asks(monkeypatch: pytest.MonkeyPatc
     state = BoardState(folded(log), [])
     state.add(log)
     assert state.lacking(EMPTY_STATE_VECTOR) == [folded(log), *log]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_G4_what_a_state_lost_brings_it_back(seed: int) -> None:
+    chance = random.Random(seed)
+    log = make_log(chance, 40)
+    folded = chance.randrange(len(log))
+    earlier = BoardState(fold(EMPTY_UPDATE, log[:folded]).state, log[folded:])
+    kept = [update for update in log if chance.random() < 0.7]
+    left = chance.randrange(len(kept))
+    later = BoardState(fold(EMPTY_UPDATE, kept[:left]).state, kept[left:])
+    lost = earlier.lost_by(later)
+    everything = fold(EMPTY_UPDATE, log)
+    rebuilt = fold(later.parts()[0], [*later.parts()[1], *lost])
+    assert parse_state_vector(rebuilt.state_vector) == parse_state_vector(everything.state_vector)
+    assert text_in(rebuilt.state) == text_in(everything.state)
+    assert BoardState(rebuilt.state, []).covers(validate(everything.state))
+
+
+def test_G4_nothing_is_brought_back_that_is_there() -> None:
+    log = make_log(random.Random(1), 40)
+    whole = BoardState(fold(EMPTY_UPDATE, log[:20]).state, log[20:])
+    again = BoardState(fold(EMPTY_UPDATE, log[:30]).state, log[30:])
+    assert whole.lost_by(again) == []
+
+
+def text_in(state: bytes) -> str:
+    doc: Doc[Any] = Doc()
+    text = doc.get("text", type=Text)
+    doc.apply_update(state)
+    return str(text)

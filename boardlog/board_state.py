@@ -1,4 +1,4 @@
-"""A board's state as one node holds it: encoded bytes, never a live document (pure).
+"""A board's state as a process holds it: encoded bytes, never a live document (pure).
 
 State = base + updates, every one idempotent: base is the snapshot or what was folded here, updates are what the log
 brought since. What a client lacks is cut out of those bytes with nothing pending dropped (a Y.Doc would drop it).
@@ -10,7 +10,7 @@ from contextlib import suppress
 from boardlog.coverage import Coverage
 from boardlog.errors import InvalidUpdate
 from boardlog.merge import EMPTY_STATE_VECTOR, EMPTY_UPDATE, difference, parse_state_vector
-from boardlog.update import Ranges, validate
+from boardlog.update import Ranges, dissect, validate
 
 FOLD_UPDATES = 500
 """From this many updates on, folding them into the base is cheaper than sending them to every joiner."""
@@ -79,6 +79,15 @@ class BoardState:
     def lacking_after(self, earlier: "BoardState") -> list[bytes]:
         """Return what whoever has `earlier` lacks of this state: deletions and pending parts too (L5)."""
         return self.lacking(earlier.state_vector())
+
+    def lost_by(self, later: "BoardState") -> list[bytes]:
+        """Return, as updates, what this state has and `later`, which was loaded anew, is not known to have (G4)."""
+        lost = []
+        for update in self.lacking(later.state_vector()):
+            with suppress(InvalidUpdate):  # unreadable: no log should have had it (G6)
+                if not later.covers(dissect(update)[0]):
+                    lost.append(update)
+        return lost
 
     def state_vector(self) -> bytes:
         """Return the vector of what is surely here: never more, so that a client asked by it keeps nothing back."""

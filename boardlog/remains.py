@@ -1,0 +1,91 @@
+"""What a process still holds of a board that its log has lost, until the log has it again (G4).
+
+After a failover or a loss of memory the log is rebuilt from the snapshot, from what editors' browsers hold, and from
+what nodes and bridges held: whatever they had read before. Every one of them may have it. So each waits a random while,
+looks again, and appends only what nobody else has brought; and looks again later, for an append may fail, or be lost.
+"""
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Protocol
+
+import structlog
+from prometheus_client import Counter
+
+from boardlog.errors import BoardLogError, InvalidUpdate
+from boardlog.ids import BoardId
+from boardlog.stream import Appended
+from boardlog.telemetry import METRICS
+from boardlog.update import Ranges, validate
+
+log = structlog.get_logger()
+
+WAIT_SECONDS_MAX = 1.0
+"""An editor that is asked has mostly answered by then, and not all processes append at once."""
+AGAIN_SECONDS = 30.0
+"""Longer than an append is tried (retry.RETRY_SECONDS_MAX): by then it is logged or given up."""
+
+REBUILT = Counter("log_rebuilt_bytes_total", "Bytes that this process appended anew after a loss", registry=METRICS)
+
+
+class Timer(Protocol):
+    """What `loop.call_later` returns."""
+
+    def cancel(self) -> None:
+        """Do not call."""
+
+
+class Remains:
+    """One board's. Also the source (appender.Source) of what it appends; what became of it, the next look tells."""
+
+    def __init__(
+        self,
+        board: BoardId,
+        covers: Callable[[Ranges], bool],
+        append: Callable[[bytes, "Remains"], None],
+        call_later: Callable[[float, Callable[[], None]], Timer],
+        jitter: Callable[[float, float], float],
+    ) -> None:
+        """`covers`: whether the log is known to have all that an update speaks of, as the reader sees it now."""
+        self._board = board
+        self._covers = covers
+        self._append = append
+        self._call_later = call_later
+        self._jitter = jitter
+        self._updates: dict[bytes, Ranges] = {}
+        self._timer: Timer | None = None
+
+    def keep(self, updates: Iterable[bytes]) -> None:
+        """Take what was held and is not in the log any more. What no log should have had is left out (G6)."""
+        for update in updates:
+            with suppress(InvalidUpdate):
+                self._updates[update] = validate(update)
+        if self._updates and self._timer is None:
+            self._timer = self._call_later(self._jitter(0.0, WAIT_SECONDS_MAX), self._look)
+
+    def close(self) -> None:
+        """Append at once what the log still lacks, for nobody looks again. Harmless if repeated."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._append_missing()
+        self._updates.clear()
+
+    def logged(self, updates: int, appended: Appended) -> None:
+        """See appender.Source."""
+
+    def append_failed(self, error: BoardLogError) -> None:
+        """See appender.Source."""
+
+    def _look(self) -> None:
+        self._append_missing()
+        self._timer = self._call_later(AGAIN_SECONDS, self._look) if self._updates else None
+
+    def _append_missing(self) -> None:
+        self._updates = {update: ranges for update, ranges in self._updates.items() if not self._covers(ranges)}
+        if self._updates:
+            size_bytes = sum(map(len, self._updates))
+            log.warning("board_rebuilt", board=self._board, updates=len(self._updates), bytes=size_bytes)
+            REBUILT.inc(size_bytes)
+        for update in self._updates:
+            self._append(update, self)

@@ -1,0 +1,274 @@
+"""What happens to a simulated system: a step at a time, drawn from the seed. Each seed has its own mix of faults."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from boardlog.entry import unpack
+from boardlog.ids import BoardId
+from relay.room import Room
+from tests.simulation.browser import Browser, Edit
+from tests.simulation.ledger import Content
+from tests.simulation.processes import Bridge, Relay
+
+if TYPE_CHECKING:
+    from tests.simulation.simulation import Simulation
+
+SHARE_OF_FAULTS = 0.25
+"""Of all steps; the others are people and agents at work."""
+AWAY_SECONDS_MAX = 45.0
+STOPPED_SECONDS_MAX = 90.0
+WEATHER_SECONDS_MAX = 20.0
+COMPACTING_SECONDS_MAX = 6.0
+LOST_ENTRIES_MAX = 12
+CLOCK_JUMP_MS_MAX = 60_000
+BROWSERS_MAX = 7
+
+
+class Faults:
+    """Draws and carries out steps."""
+
+    def __init__(self, world: "Simulation") -> None:
+        self._world = world
+        self._rng = world.rng
+        every = [
+            self._kill_relay, self._stop_relay, self._replace_relay, self._kill_worker, self._stop_worker,
+            self._kill_bridge, self._stop_bridge, self._lose_last, self._lose_everything, self._restart_redis,
+            self._jump_clock, self._lose_marks, self._database_away, self._bad_weather, self._cut_line,
+            self._silence_line, self._slow_line, self._close_tab, self._open_tab, self._compact_now, self._wait_long,
+        ]  # fmt: skip
+        self.mix: list[Callable[[], None]] = [self._compact_now, self._compact_now, self._open_tab, self._close_tab]
+        self.mix += self._rng.sample(every, self._rng.randint(1, len(every)))
+
+    def step(self) -> None:
+        """Do one thing."""
+        if self._rng.random() < SHARE_OF_FAULTS:
+            self._rng.choice(self.mix)()
+        else:
+            self._work()
+
+    def _work(self) -> None:
+        world = self._world
+        editors = [browser for browser in world.browsers if browser.is_editor]
+        if not editors or self._rng.random() < 0.2:
+            world.ask_agent()
+            return
+        browser = self._rng.choice(editors)
+        what = self._rng.choices((world.set, world.take_away, world.overwrite), (6, 2, 2))[0]
+        for _ in range(self._rng.choice((1, 1, 1, 5))):
+            what(browser)
+
+    def heal(self) -> None:
+        """End every fault."""
+        world = self._world
+        world.weather.clear()
+        world.redis.is_away = world.postgres.is_away = False
+        for service in (*world.relays, *world.bridges, *world.workers):
+            if service.process.is_alive and service.process.is_stopped:
+                service.process.go_on()
+        for browser in world.browsers:
+            if browser.socket is not None:
+                browser.socket.line.take_again()
+        if not [relay for relay in world.relays if relay.process.is_alive and not relay.draining]:
+            world.start_relay()
+        if not world.workers:
+            world.start_worker()
+        if not world.bridges:
+            world.start_bridge()
+
+    # Processes
+
+    def _kill_relay(self) -> None:
+        if (relay := self._any(self._world.relays)) is not None:
+            self._world.note(f"kill {relay.name}")
+            relay.process.kill()
+            self._world.relays.remove(relay)
+            for line in relay.lines:
+                line.cut()
+            self._later(5, self._world.start_relay)
+
+    def _stop_relay(self) -> None:
+        self._stop(self._world.relays)
+
+    def _replace_relay(self) -> None:
+        relay = self._any(self._world.relays)
+        if relay is not None and not relay.draining and not relay.process.is_stopped and hasattr(relay, "hub"):
+            self._world.note(f"terminate {relay.name}")
+            self._world.start_relay()
+            relay.leave()
+
+    def _kill_worker(self) -> None:
+        if (worker := self._any(self._world.workers)) is not None:
+            self._world.note(f"kill {worker.name}")
+            worker.process.kill()
+            self._world.workers.remove(worker)
+            self._later(10, self._world.start_worker)
+
+    def _stop_worker(self) -> None:
+        self._stop(self._world.workers)
+
+    def _kill_bridge(self) -> None:
+        if (bridge := self._any(self._world.bridges)) is not None:
+            self._world.note(f"kill {bridge.name}")
+            bridge.process.kill()
+            self._world.bridges.remove(bridge)
+            self._later(5, self._world.start_bridge)
+
+    def _stop_bridge(self) -> None:
+        self._stop(self._world.bridges)
+
+    def _stop(self, services: list[Any]) -> None:
+        service = self._any(services)
+        if service is not None and not service.process.is_stopped:
+            self._world.note(f"stop {service.name}")
+            service.process.stop()
+            self._later(STOPPED_SECONDS_MAX, lambda: self._go_on(service))
+
+    def _go_on(self, service: Any) -> None:
+        if service.process.is_alive and service.process.is_stopped:
+            self._world.note(f"go on {service.name}")
+            service.process.go_on()
+
+    # Stores
+
+    def _lose_last(self) -> None:
+        """A failover to a replica that lags, perhaps with a slow clock."""
+        world = self._world
+        for board in world.boards:
+            entries = world.redis.streams.now(board)
+            count = min(len(entries), self._rng.randint(0, LOST_ENTRIES_MAX))
+            if count:
+                world.note(f"{board} loses its last {count} of {len(entries)} entries")
+                world.redis.streams.lose_last(board, count)
+                self._lost(board, entries[len(entries) - count :])
+        if self._rng.random() < 0.5:
+            self._jump_clock()
+        world.redis.cut_subscribers()
+
+    def _lose_everything(self) -> None:
+        world = self._world
+        world.note("redis loses everything")
+        logs = {board: world.redis.streams.now(board) for board in world.boards}
+        world.redis.streams.lose_everything()
+        world.redis.due.lose_everything()
+        for board, entries in logs.items():
+            self._lost(board, entries)
+        world.redis.cut_subscribers()
+
+    def _lost(self, board: BoardId, entries: list[Any]) -> None:
+        world = self._world
+        world.has_lost_history = True
+        left = [world.postgres.rows.now(board).state]
+        left += [update for entry in world.redis.streams.now(board) for update in unpack(entry.payload).updates]
+        for edit in world.ledger.lost(board, entries, left):
+            edit.holders = [holder for holder, held in self._holders(board) if Content(held).has(edit)]
+
+    def _holders(self, board: BoardId) -> list[tuple[object, list[bytes]]]:
+        """Return what every living room and copy of a board holds."""
+        held: list[tuple[object, list[bytes]]] = []
+        for relay in self._world.relays:
+            opened = relay.hub._rooms.get(board) if hasattr(relay, "hub") else None
+            if opened is not None and opened.room.state is not None:
+                base, updates = opened.room.state.parts()
+                held.append(((relay, opened.room), [base, *updates]))
+        for bridge in self._world.bridges:
+            copy = bridge.replicas._held.get(board) if hasattr(bridge, "replicas") else None
+            if copy is not None and copy.replica._doc is not None:
+                held.append(((bridge, copy.replica), [copy.replica._doc.get_update()]))
+        return held
+
+    def lives(self, holder: Any, edit: Edit) -> bool:
+        """Whether a holder still is what it was: the same room, or a copy in a bridge that was not killed."""
+        service, held = holder
+        if isinstance(service, Bridge):
+            return service in self._world.bridges
+        assert isinstance(held, Room)
+        opened = service.hub._rooms.get(edit.board)
+        return service in self._world.relays and opened is not None and opened.room is held
+
+    def _restart_redis(self) -> None:
+        self._world.note("redis goes away")
+        self._world.redis.is_away = True
+        self._world.redis.cut_subscribers()
+        self._later(AWAY_SECONDS_MAX, self._redis_is_back)
+
+    def _redis_is_back(self) -> None:
+        self._world.note("redis is back")
+        self._world.redis.is_away = False
+
+    def _jump_clock(self) -> None:
+        jump_ms = self._rng.randint(-CLOCK_JUMP_MS_MAX, CLOCK_JUMP_MS_MAX)
+        self._world.note(f"redis' clock jumps {jump_ms} ms")
+        self._world.redis.clock_ahead_ms += jump_ms
+
+    def _lose_marks(self) -> None:
+        self._world.note("the due set is lost")
+        self._world.redis.due.lose_everything()
+
+    def _database_away(self) -> None:
+        self._world.note("the database goes away")
+        self._world.postgres.is_away = True
+        self._later(AWAY_SECONDS_MAX, self._database_is_back)
+
+    def _database_is_back(self) -> None:
+        self._world.note("the database is back")
+        self._world.postgres.is_away = False
+
+    def _compact_now(self) -> None:
+        """Have boards compacted, perhaps again and again for a while, whoever is at it already."""
+        self._world.redis.due.mark_now(self._world.boards, 0)
+        for _ in range(self._rng.choice((0, 0, 6))):
+            self._later(COMPACTING_SECONDS_MAX, lambda: self._world.redis.due.mark_now(self._world.boards, 0))
+
+    # Lines
+
+    def _bad_weather(self) -> None:
+        weather = self._world.weather
+        weather.lost = self._rng.choice((0, 0.02, 0.2))
+        weather.late = self._rng.choice((0, 0.1, 0.5))
+        weather.unpublished = self._rng.choice((0, 0.1, 0.5))
+        self._world.note(f"weather: lost {weather.lost}, late {weather.late}, unpublished {weather.unpublished}")
+        self._later(WEATHER_SECONDS_MAX, weather.clear)
+
+    def _cut_line(self) -> None:
+        if (browser := self._connected()) is not None and browser.socket is not None:
+            self._world.note(f"cut {browser.name}")
+            browser.socket.line.cut()
+
+    def _silence_line(self) -> None:
+        if (browser := self._connected()) is not None and browser.socket is not None:
+            self._world.note(f"silence {browser.name}")
+            browser.socket.line.is_silent = True
+
+    def _slow_line(self) -> None:
+        if (browser := self._connected()) is not None and browser.socket is not None:
+            self._world.note(f"slow {browser.name}")
+            line = browser.socket.line
+            line.is_slow = True
+            self._later(WEATHER_SECONDS_MAX, line.take_again)
+
+    def _close_tab(self) -> None:
+        if (browser := self._any(self._world.browsers)) is not None:
+            self._world.note(f"close {browser.name}")
+            self._world.close_browser(browser)
+
+    def _open_tab(self) -> None:
+        if len(self._world.browsers) < BROWSERS_MAX:
+            browser = self._world.open_browser()
+            self._world.note(f"open {browser.name}")
+
+    def _wait_long(self) -> None:
+        """Nothing happens for long enough that rooms close, and snapshots settle."""
+        self._world.note("six minutes pass")
+        self._world.pause_seconds = 360.0
+
+    def _connected(self) -> Browser | None:
+        return self._any([browser for browser in self._world.browsers if browser.socket is not None])
+
+    def _any(self, choices: list[Any]) -> Any:
+        return self._rng.choice(choices) if choices else None
+
+    def _later(self, seconds_max: float, callback: Callable[[], Any]) -> None:
+        self._world.loop.call_later(self._rng.uniform(0, seconds_max), callback)
+
+
+__all__ = ["Faults", "Relay"]

@@ -1,0 +1,160 @@
+"""The line between a browser and a relay: in order both ways, late, slow, cut, or silent.
+
+The relay's end is what `relay.connection` uses of aiohttp: a socket to iterate over, a transport to write to.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable
+from random import Random
+from types import SimpleNamespace
+from typing import Any, Protocol, Self
+
+from aiohttp import WSMsgType
+
+HOP_SECONDS = 0.02
+BETWEEN_SECONDS = 1e-6
+"""Between two messages of one way: timers of the very same time have no order."""
+SILENCE_SECONDS_MAX = 30.0
+"""After this without a message a stock client hangs up."""
+_OPCODE_CLOSE = 0x88
+
+
+class Client(Protocol):
+    """The browser."""
+
+    def heard(self, line: "Line", message: bytes) -> None: ...
+
+    def closed(self, line: "Line", code: int | None) -> None: ...
+
+
+class Line:
+    """One WebSocket. Also the relay's socket and transport."""
+
+    def __init__(self, client: Client, rng: Random, outside: Callable[..., Any]) -> None:
+        """`outside` calls back outside of any process, as `loop.call_at` does."""
+        self._client = client
+        self._rng = rng
+        self._at = outside
+        self._loop = asyncio.get_running_loop()
+        self._incoming: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._ways = {"up": -math.inf, "down": -math.inf}
+        self._pending_bytes = 0
+        self._buffer = b""
+        self._held: list[bytes] = []
+        self.is_silent = False
+        """Whether everything is swallowed, both ways, and nobody is told."""
+        self.is_slow = False
+        """Whether the browser takes nothing for now."""
+        self.is_over = False
+        self._heard_at = self._loop.time()
+        self._watch()
+
+    # The browser's end
+
+    def say(self, message: bytes) -> None:
+        if not self.is_over and not self.is_silent:
+            self._arrive("up", self._incoming.put_nowait, message)
+
+    def hang_up(self) -> None:
+        """Close from the browser's side; what it said before still arrives."""
+        self._client_gone()
+        self._arrive("up", self._incoming.put_nowait, None)
+
+    def cut(self) -> None:
+        """Break: both ends notice, and what is on its way is lost."""
+        if not self.is_over:
+            self.is_over = True
+            self._incoming.put_nowait(None)
+            self._at(self._loop.time(), self._client.closed, self, None)
+
+    def take_again(self) -> None:
+        """The browser takes its messages again."""
+        self.is_slow = False
+        held, self._held = self._held, []
+        for data in held:
+            self._arrive("down", self._deliver, data)
+
+    def _client_gone(self) -> None:
+        self._client = _Nobody()
+
+    def _watch(self) -> None:
+        quiet = self._loop.time() - self._heard_at
+        if quiet >= SILENCE_SECONDS_MAX and not self.is_over:
+            self._incoming.put_nowait(None)
+            self.is_over = True
+            self._client.closed(self, None)
+        elif not self.is_over:
+            self._at(self._loop.time() + SILENCE_SECONDS_MAX - quiet + 0.001, self._watch)
+
+    def _arrive(self, way: str, callback: Callable[..., Any], *args: Any) -> None:
+        self._ways[way] = max(
+            self._ways[way] + BETWEEN_SECONDS, self._loop.time() + self._rng.expovariate(1 / HOP_SECONDS)
+        )
+        self._at(self._ways[way], callback, *args)
+
+    def _deliver(self, data: bytes) -> None:
+        self._pending_bytes -= len(data)
+        if self.is_silent or self.is_over:
+            return
+        self._heard_at = self._loop.time()
+        self._buffer += data
+        while (frame := self._frame()) is not None:
+            opcode, body = frame
+            if opcode == _OPCODE_CLOSE:
+                self.is_over = True
+                self._incoming.put_nowait(None)
+                self._client.closed(self, int.from_bytes(body[:2], "big"))
+                return
+            self._client.heard(self, body)
+
+    def _frame(self) -> tuple[int, bytes] | None:
+        """Take a whole frame off the buffer, as RFC 6455 section 5.2 has it."""
+        if len(self._buffer) < 2:
+            return None
+        size, begin = self._buffer[1], 2
+        if size > 125:
+            begin = 4 if size == 126 else 10
+            size = int.from_bytes(self._buffer[2:begin], "big")
+        if len(self._buffer) < begin + size:
+            return None
+        opcode, body = self._buffer[0], self._buffer[begin : begin + size]
+        self._buffer = self._buffer[begin + size :]
+        return opcode, body
+
+    # The relay's end: aiohttp's WebSocketResponse and asyncio's Transport
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        message = await self._incoming.get()
+        if message is None:
+            raise StopAsyncIteration
+        return SimpleNamespace(type=WSMsgType.BINARY, data=message)
+
+    def write(self, data: bytes) -> None:
+        self._pending_bytes += len(data)
+        if self.is_slow:
+            self._held.append(data)
+        else:
+            self._arrive("down", self._deliver, data)
+
+    def get_write_buffer_size(self) -> int:
+        return self._pending_bytes
+
+    def is_closing(self) -> bool:
+        return self.is_over
+
+    def abort(self) -> None:
+        self.cut()
+
+
+class _Nobody:
+    """A tab that was closed."""
+
+    def heard(self, line: Line, message: bytes) -> None:
+        pass
+
+    def closed(self, line: Line, code: int | None) -> None:
+        pass

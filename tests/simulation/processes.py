@@ -1,0 +1,211 @@
+"""The services, each composed of its real parts as its `app.py` does, on simulated stores."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from random import Random
+from typing import Any
+
+from boardlog.appender import Appender
+from boardlog.audit import audit_forever
+from boardlog.errors import BoardLogError
+from boardlog.follow import Following
+from boardlog.grant import Grant, Role
+from boardlog.ids import TAG_BYTES, BoardId, Tag, make_tag
+from boardlog.log import BoardLog
+from boardlog.merge import Folded, fold
+from boardlog.publisher import Publisher
+from boardlog.tail import Tail
+from bridge.replicas import Replicas
+from bridge.writer import Writer
+from persistence_worker.compaction import Compaction
+from persistence_worker.sweep import Sweep, sweep_forever
+from persistence_worker.worker import Worker
+from relay.app import KEEP_ALIVE_CHECK_SECONDS
+from relay.connection import Connection
+from relay.drain import drain
+from relay.endpoints import _refusal
+from relay.hub import Hub
+from relay.protocol import close
+from relay.session import CloseCode, Session
+from tests.simulation.line import Line
+from tests.simulation.loop import Process
+from tests.simulation.stores import (
+    STARTED_AT_MS,
+    RemoteDue,
+    RemoteSnapshots,
+    RemoteStreams,
+    SimulatedPostgres,
+    SimulatedRedis,
+)
+
+FOLD_SECONDS_MAX = 0.2
+SLOW_FOLD_SECONDS_MAX = 20.0
+SHARE_OF_SLOW_FOLDS = 0.2
+POLLS_RARER = 5
+"""A worker that finds nothing due looks again after this many times its own pause: idle looks cost the most here."""
+OUTBOX_BYTES_MAX = 20_000
+DRAIN_SECONDS = 5.0
+SWEEP_SECONDS = 60.0
+
+
+class SlowFolds:
+    """folding.Folder without its child processes: it takes a while, and what happens meanwhile happens."""
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+
+    async def fold(self, base: bytes, updates: Sequence[bytes]) -> Folded:
+        is_slow = self._rng.random() < SHARE_OF_SLOW_FOLDS
+        await asyncio.sleep(self._rng.uniform(0, SLOW_FOLD_SECONDS_MAX if is_slow else FOLD_SECONDS_MAX))
+        return fold(base, updates)
+
+
+class _Service:
+    """What every service has."""
+
+    def __init__(self, name: str, redis: SimulatedRedis, postgres: SimulatedPostgres, rng: Random) -> None:
+        self.process = Process(name)
+        self.name = name
+        self._redis = redis
+        self._rng = rng
+        self._streams = RemoteStreams(redis)
+        self._snapshots = RemoteSnapshots(postgres)
+        self._log = BoardLog(self._streams, self._snapshots, self._new_tag)
+        self._folds: Any = SlowFolds(rng)
+
+    def _new_tag(self) -> Tag:
+        return make_tag(self._rng.randbytes(TAG_BYTES))
+
+    def start(self) -> None:
+        self.main = self.process.start(self._run())
+
+    async def _run(self) -> None:
+        raise NotImplementedError
+
+
+class Relay(_Service):
+    """A node (relay/app.py)."""
+
+    def __init__(self, name: str, redis: SimulatedRedis, postgres: SimulatedPostgres, rng: Random) -> None:
+        super().__init__(name, redis, postgres, rng)
+        self.connections: dict[Connection, None] = {}
+        self.lines: dict[Line, None] = {}
+        self.draining = False
+        self.is_gone = False
+        """Whether it has left, as it was told to."""
+
+    async def _run(self) -> None:
+        self.appender = Appender(self._log)
+        tail, publisher = Tail(self._redis), Publisher(self._streams)  # type: ignore[arg-type]
+        following = Following(self._log, tail, self._redis.keys)
+        due = RemoteDue(self._redis)
+        self.hub = Hub(self.name, following, due, self._folds, publisher, self.appender, self._rng.uniform)
+        self.appender.on_logged = self.hub.logged
+        self._leave = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            background = [
+                tasks.create_task(work)
+                for work in (
+                    self.appender.run(),
+                    tail.run(),
+                    publisher.run(),
+                    audit_forever(self.hub.follows, self._streams),
+                    self._keep_alive_forever(),
+                )
+            ]
+            await self._leave.wait()
+            await drain(self, self.appender, DRAIN_SECONDS)  # type: ignore[arg-type]
+            await self.hub.close()
+            for task in background:
+                task.cancel()
+        self.is_gone = True
+
+    def leave(self) -> None:
+        """SIGTERM."""
+        self.process.context.run(self._leave.set)
+
+    def accept(self, line: Line, board: BoardId, role: Role) -> None:
+        """Serve a WebSocket (relay/endpoints.py)."""
+        self.lines[line] = None
+        self.process.start(self._serve(line, Grant(board, role, "", every_board=False)))
+
+    async def _serve(self, line: Line, grant: Grant) -> None:
+        if self.draining:
+            line.write(close(CloseCode.GOING_AWAY, "leaving"))
+            return
+        try:
+            room = await self.hub.join(grant.board)
+        except BoardLogError as error:
+            line.write(close(*_refusal(error)))
+            return
+        try:
+            if self.draining:
+                line.write(close(CloseCode.GOING_AWAY, "leaving"))
+                return
+            connection = Connection(line, line, Session(grant), self.appender, OUTBOX_BYTES_MAX)  # type: ignore[arg-type]
+            self.connections[connection] = None
+            try:
+                await connection.serve(room)
+            finally:
+                del self.connections[connection]
+        finally:
+            self.hub.leave(room)
+            self.lines.pop(line, None)
+
+    async def _keep_alive_forever(self) -> None:
+        while True:
+            await asyncio.sleep(KEEP_ALIVE_CHECK_SECONDS)
+            for connection in list(self.connections):
+                connection.keep_alive()
+
+
+class Bridge(_Service):
+    """A bridge (bridge/app.py), without HTTP."""
+
+    async def _run(self) -> None:
+        appender, tail = Appender(self._log), Tail(self._redis)  # type: ignore[arg-type]
+        following = Following(self._log, tail, self._redis.keys)
+        self.replicas = Replicas(following, self._folds, appender, self._rng.getrandbits, self._rng.uniform)
+        appender.on_logged = self.replicas.logged
+        self._writer = Writer(self.replicas, appender, asyncio.get_running_loop().time)
+        async with asyncio.TaskGroup() as tasks:
+            for work in (appender.run(), tail.run(), audit_forever(self.replicas.follows, self._streams)):
+                tasks.create_task(work)
+
+    async def write(self, board: BoardId, compose: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
+        """Carry out one agent's request."""
+        await self._writer.write(board, compose)  # type: ignore[arg-type]
+
+
+class Compactor(_Service):
+    """A worker (persistence_worker/app.py)."""
+
+    async def _run(self) -> None:
+        due = RemoteDue(self._redis)
+        compaction = Compaction(self._log, self._folds, self._now)
+        worker = Worker(due, self._streams, compaction, 2, self._rarely)
+        sweep = Sweep(self._streams, self._snapshots, due)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(worker.run(asyncio.Event()))
+            tasks.create_task(sweep_forever(sweep, SWEEP_SECONDS, self._rng.uniform))
+
+    def _rarely(self, lowest: float, highest: float) -> float:
+        return self._rng.uniform(lowest, POLLS_RARER * highest)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(STARTED_AT_MS / 1000 + asyncio.get_running_loop().time(), UTC)
+
+
+class SteadyTime:
+    """tenacity's `time`, by the simulated clock: its limits are in seconds that pass here."""
+
+    sleep = staticmethod(time.sleep)
+
+    @staticmethod
+    def monotonic() -> float:
+        with suppress(RuntimeError):
+            return asyncio.get_running_loop().time()
+        return time.monotonic()

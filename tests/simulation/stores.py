@@ -1,0 +1,303 @@
+"""Redis and PostgreSQL as a process sees them: the twins of `boardlog.twin`, at the far end of a line that may fail.
+
+A request may be late, lost on its way there (it never ran) or on its way back (it ran, and nobody was told). A
+subscription is a connection of its own, in order, which may lose messages or break.
+"""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextvars import copy_context
+from random import Random
+from typing import Any
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from boardlog.due import Claim
+from boardlog.errors import NoLog, StorageUnavailable
+from boardlog.ids import BoardId, Cursor, EntryId, Tag
+from boardlog.keys import Keys
+from boardlog.snapshots import BoardSummary, Quarantined, Snapshot
+from boardlog.stream import Append, Appended, RawEntry
+from boardlog.twin import TwinDue, TwinSnapshots, TwinStreams
+from tests.simulation.line import BETWEEN_SECONDS
+
+STARTED_AT_MS = 1_700_000_000_000
+HOP_SECONDS = 0.002
+"""The mean of one way between a process and a store, when nothing is wrong."""
+SLOW_HOP_SECONDS_MAX = 4.0
+"""Below the time after which a command is given up."""
+TIMEOUT_SECONDS = 5.0
+"""As redis.COMMAND_TIMEOUT_SECONDS: how long a lost message is waited for."""
+
+
+class Weather:
+    """How the lines are just now: chances that something goes wrong with one message."""
+
+    def __init__(self, rng: Random) -> None:
+        self.rng = rng
+        self.lost = 0.0
+        """Of requests, and of replies."""
+        self.late = 0.0
+        self.unpublished = 0.0
+        """Of published messages that one subscriber misses, though its connection stands."""
+
+    def delay(self) -> float:
+        slow = self.late and self.rng.random() < self.late
+        return self.rng.uniform(0, SLOW_HOP_SECONDS_MAX) if slow else self.rng.expovariate(1 / HOP_SECONDS)
+
+    def loses(self) -> bool:
+        return bool(self.lost) and self.rng.random() < self.lost
+
+    def unpublishes(self) -> bool:
+        return bool(self.unpublished) and self.rng.random() < self.unpublished
+
+    def clear(self) -> None:
+        self.lost = self.late = self.unpublished = 0.0
+
+
+class Server:
+    """A store's server: it may be away, and then refuses at once."""
+
+    def __init__(self, weather: Weather) -> None:
+        self.weather = weather
+        self.is_away = False
+        self._context = copy_context()
+        """What an operation sets off, such as messages to subscribers, does not die with whoever asked for it."""
+
+    async def call(self, operation: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        """Carry out an operation, at one moment. Raises StorageUnavailable: then it ran, or not."""
+        await asyncio.sleep(self.weather.delay())
+        if self.weather.loses():
+            await asyncio.sleep(TIMEOUT_SECONDS)
+            raise StorageUnavailable("The request was lost.")
+        if self.is_away:
+            raise StorageUnavailable("The server is away.")
+        result = self._context.run(_at_once, operation())
+        if self.weather.loses():
+            await asyncio.sleep(TIMEOUT_SECONDS)
+            raise StorageUnavailable("The reply was lost.")
+        await asyncio.sleep(self.weather.delay())
+        return result
+
+
+def _at_once(operation: Coroutine[Any, Any, Any]) -> Any:
+    try:
+        operation.send(None)
+    except StopIteration as done:
+        return done.value
+    raise AssertionError("An operation of a twin waits for nothing.")
+
+
+class SimulatedRedis(Server):
+    """Logs, due marks and channels."""
+
+    def __init__(self, weather: Weather, now: Callable[[], float]) -> None:
+        super().__init__(weather)
+        self.clock_ahead_ms = 0
+        self._now = now
+        self._subscribers: dict[str, dict[Subscriber, None]] = {}
+        self.keys = Keys()
+        self.on_logged: Callable[[bytes], None] = lambda _payload: None
+        """Called for each entry that is taken."""
+        self.on_trimmed: Callable[[BoardId, list[RawEntry]], None] = lambda _board, _entries: None
+        self.due = TwinDue(self.clock_ms)
+        self.streams = TwinStreams(self.clock_ms, self.due, self._publish, self.keys)
+
+    def clock_ms(self) -> int:
+        return STARTED_AT_MS + int(self._now() * 1000) + self.clock_ahead_ms
+
+    def _publish(self, channel: str, message: bytes) -> None:
+        for subscriber in self._subscribers.get(channel, ()):
+            if not self.weather.unpublishes():
+                subscriber.push([b"message", channel.encode(), message])
+
+    def subscribe(self, channel: str, subscriber: "Subscriber") -> None:
+        self._subscribers.setdefault(channel, {})[subscriber] = None
+
+    def unsubscribe(self, channel: str, subscriber: "Subscriber") -> None:
+        self._subscribers.get(channel, {}).pop(subscriber, None)
+
+    def disconnect(self, subscriber: "Subscriber") -> None:
+        for subscribers in self._subscribers.values():
+            subscribers.pop(subscriber, None)
+
+    def cut_subscribers(self) -> None:
+        """Break every subscription, as a restart or a failover does."""
+        for subscriber in {one: None for subscribers in self._subscribers.values() for one in subscribers}:
+            subscriber.cut()
+
+    # What `boardlog.redis.subscriber` asks of a client.
+
+    @property
+    def connection_pool(self) -> "SimulatedRedis":
+        return self
+
+    def make_connection(self) -> "Subscriber":
+        return Subscriber(self)
+
+
+class Subscriber:
+    """A connection of redis-py's, as far as `boardlog.tail` uses it."""
+
+    def __init__(self, redis: SimulatedRedis) -> None:
+        self._redis = redis
+        self._replies: asyncio.Queue[Any] = asyncio.Queue()
+        self._arrives_at = -math.inf
+        self._sent_at = -math.inf
+        self._is_open = False
+
+    async def connect(self) -> None:
+        await asyncio.sleep(self._redis.weather.delay())
+        if self._redis.is_away:
+            raise RedisConnectionError("The server is away.")
+        self._is_open = True
+
+    async def disconnect(self, nowait: bool = False) -> None:
+        self._is_open = False
+        self._redis.disconnect(self)
+
+    async def send_command(self, command: str, *channels: bytes, check_health: bool = True) -> None:
+        if not self._is_open:
+            raise RedisConnectionError("The connection is closed.")
+        loop = asyncio.get_running_loop()
+        self._sent_at = max(self._sent_at + BETWEEN_SECONDS, loop.time() + self._redis.weather.delay())
+        loop.call_at(self._sent_at, self._carry_out, command, channels)
+
+    def _carry_out(self, command: str, channels: Sequence[bytes]) -> None:
+        if not self._is_open:
+            return
+        if command == "PING":
+            self.push([b"pong", b""])
+        for channel in channels:
+            (self._redis.subscribe if command == "SUBSCRIBE" else self._redis.unsubscribe)(channel.decode(), self)
+            self.push([command.lower().encode(), channel, 1])
+
+    def push(self, reply: Any) -> None:
+        loop = asyncio.get_running_loop()
+        self._arrives_at = max(self._arrives_at + BETWEEN_SECONDS, loop.time() + self._redis.weather.delay())
+        loop.call_at(self._arrives_at, self._replies.put_nowait, reply)
+
+    def cut(self) -> None:
+        self._is_open = False
+        self._redis.disconnect(self)
+        self._replies.put_nowait(None)
+
+    async def read_response(self, **_: Any) -> Any:
+        reply = await self._replies.get()
+        if reply is None:
+            raise RedisConnectionError("The connection was lost.")
+        return reply
+
+
+class RemoteStreams:
+    """stream.Streams over the line."""
+
+    def __init__(self, redis: SimulatedRedis) -> None:
+        self._redis = redis
+        self._twin = redis.streams
+
+    async def append_many(self, appends: Sequence[Append]) -> list[Appended | NoLog | StorageUnavailable]:
+        return await self._redis.call(lambda: self._append(appends))
+
+    async def _append(self, appends: Sequence[Append]) -> list[Appended | NoLog | StorageUnavailable]:
+        outcomes = await self._twin.append_many(appends)
+        for append, outcome in zip(appends, outcomes, strict=True):
+            if isinstance(outcome, Appended):
+                self._redis.on_logged(append.payload)
+        return outcomes
+
+    async def birth(self, board: BoardId, anchor: Cursor, rebase_tag: Tag) -> None:
+        await self._redis.call(lambda: self._twin.birth(board, anchor, rebase_tag))
+
+    async def read(self, board: BoardId) -> list[RawEntry]:
+        return await self._redis.call(lambda: self._twin.read(board))
+
+    async def read_from(self, board: BoardId, cursor: Cursor) -> list[RawEntry] | None:
+        return await self._redis.call(lambda: self._twin.read_from(board, cursor))
+
+    async def head(self, board: BoardId) -> Cursor | None:
+        return await self._redis.call(lambda: self._twin.head(board))
+
+    async def audit(self, positions: Sequence[tuple[BoardId, Cursor]]) -> list[Cursor | None]:
+        return await self._redis.call(lambda: self._twin.audit(positions))
+
+    async def trim(self, board: BoardId, own: Cursor, keep_from: EntryId) -> int | None:
+        return await self._redis.call(lambda: self._trim(board, own, keep_from))
+
+    async def _trim(self, board: BoardId, own: Cursor, keep_from: EntryId) -> int | None:
+        before = await self._twin.read(board)
+        trimmed = await self._twin.trim(board, own, keep_from)
+        self._redis.on_trimmed(board, before[: len(before) - len(await self._twin.read(board))])
+        return trimmed
+
+    async def rebase(self, board: BoardId, cursor: Cursor, tag: Tag) -> bool:
+        return await self._redis.call(lambda: self._twin.rebase(board, cursor, tag))
+
+    async def boards(self) -> AsyncIterator[BoardId]:
+        for board in await self._redis.call(self._list):
+            yield board
+
+    async def _list(self) -> list[BoardId]:
+        return [board async for board in self._twin.boards()]
+
+    async def publish_presence(self, messages: Sequence[tuple[BoardId, bytes]]) -> None:
+        await self._redis.call(lambda: self._twin.publish_presence(messages))
+
+
+class RemoteDue:
+    """due.Due over the line."""
+
+    def __init__(self, redis: SimulatedRedis) -> None:
+        self._redis = redis
+
+    async def mark(self, boards: Sequence[BoardId], delay_ms: int) -> None:
+        await self._redis.call(lambda: self._redis.due.mark(boards, delay_ms))
+
+    async def claim(self, lease_ms: int) -> Claim | None:
+        return await self._redis.call(lambda: self._redis.due.claim(lease_ms))
+
+    async def release(self, claim: Claim, again_after_ms: int | None) -> bool:
+        return await self._redis.call(lambda: self._redis.due.release(claim, again_after_ms))
+
+    async def waiting(self) -> int:
+        return await self._redis.call(self._redis.due.waiting)
+
+
+class SimulatedPostgres(Server):
+    """Snapshots."""
+
+    def __init__(self, weather: Weather, now: Callable[[], float]) -> None:
+        super().__init__(weather)
+        self.rows = TwinSnapshots(lambda: STARTED_AT_MS + int(now() * 1000))
+        self.on_stored: Callable[[Snapshot, Snapshot], None] = lambda _old, _new: None
+
+
+class RemoteSnapshots:
+    """snapshots.Snapshots over the line."""
+
+    def __init__(self, postgres: SimulatedPostgres) -> None:
+        self._postgres = postgres
+
+    async def create(self, board: BoardId) -> bool:
+        return await self._postgres.call(lambda: self._postgres.rows.create(board))
+
+    async def load(self, board: BoardId) -> Snapshot:
+        return await self._postgres.call(lambda: self._postgres.rows.load(board))
+
+    async def load_cursor(self, board: BoardId) -> Cursor:
+        return await self._postgres.call(lambda: self._postgres.rows.load_cursor(board))
+
+    async def store(self, snapshot: Snapshot, quarantined: Sequence[Quarantined]) -> None:
+        await self._postgres.call(lambda: self._store(snapshot, quarantined))
+
+    async def _store(self, snapshot: Snapshot, quarantined: Sequence[Quarantined]) -> None:
+        old = await self._postgres.rows.load(snapshot.board)
+        await self._postgres.rows.store(snapshot, quarantined)
+        self._postgres.on_stored(old, snapshot)
+
+    async def summaries(self, boards: Sequence[BoardId] | None = None) -> list[BoardSummary]:
+        return await self._postgres.call(lambda: self._postgres.rows.summaries(boards))
+
+    async def quarantined(self, board: BoardId) -> list[Quarantined]:
+        return await self._postgres.call(lambda: self._postgres.rows.quarantined(board))
