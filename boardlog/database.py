@@ -37,7 +37,9 @@ async def connect(url: str, connections_max: int = CONNECTIONS_MAX) -> Pool:
 
 @contextmanager
 def unavailable() -> Iterator[None]:
-    """Turn a lost, refused or slow connection into StorageUnavailable. Errors in our own SQL stay what they are."""
+    """Turn a lost, refused or slow connection into StorageUnavailable, and whatever goes wrong inside the server: no
+    space, a file that cannot be read or written. Errors in our own SQL stay what they are.
+    """
     try:
         yield
     except asyncpg.UndefinedTableError as error:
@@ -49,6 +51,8 @@ def unavailable() -> Iterator[None]:
         asyncpg.PostgresConnectionError,
         asyncpg.OperatorInterventionError,
         asyncpg.InsufficientResourcesError,
+        asyncpg.PostgresSystemError,
+        asyncpg.InternalServerError,
         asyncpg.InvalidAuthorizationSpecificationError,
         asyncpg.ReadOnlySQLTransactionError,
     ) as error:

@@ -84,6 +84,7 @@ const commands = {
   loadOpen: ({ load, clients: names, editors }) => { loads.set(load, new Load(names.map(named), editors.map(named))) },
   loadStart: ({ load, everyMs, editsMax }) => loads.get(load).start(everyMs, editsMax),
   loadStop: ({ load }) => loads.get(load).stop(),
+  loadGrow: ({ load, edits, timeout }) => loads.get(load).grow(edits, timeout),
   loadFault: ({ load }) => loads.get(load).fault(),
   loadBack: ({ load, timeout }) => loads.get(load).back(timeout),
   loadSettled: ({ load, keys, timeout }) => loads.get(load).settled(keys, timeout),

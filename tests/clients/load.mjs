@@ -42,6 +42,12 @@ export class Load {
     this.#timers = []
   }
 
+  /** Wait until so many more edits are made. */
+  grow (edits, timeout) {
+    const wanted = this.#made.size + edits
+    return until(this.#clients, `${wanted} edits`, timeout, () => this.#made.size >= wanted || undefined)
+  }
+
   /** From now on it counts when each client is back. */
   fault () {
     this.#faultAt = now()

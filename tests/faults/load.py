@@ -22,16 +22,19 @@ from dataclasses import dataclass, field
 import aiohttp
 from pycrdt import Doc, Map
 
+from boardlog.due import RedisDue
+from boardlog.keys import Keys
 from boardlog.log import BoardLog
 from boardlog.merge import fold
+from boardlog.redis import Scripts
 from tests.balancer import RoundRobin
 from tests.cable import Cable
 from tests.faults.report import Report
 from tests.services import Service, System
 from tests.stockclient import Close, StockClient, StockClients, Version
 
-EDIT_EVERY_SECONDS = 0.2
-EDITS_PER_CLIENT_MAX = 1500
+EDIT_EVERY_SECONDS = 0.1
+EDITS_PER_CLIENT_MAX = 3000
 ITEM_PAUSE_SECONDS = 0.2
 ITEMS_PER_AGENT_MAX = 1500
 REQUEST_SECONDS_MAX = 10.0
@@ -40,6 +43,7 @@ REPEAT_SECONDS = (0.1, 0.5)
 """It waits between these two before it does."""
 NOTICED_SECONDS = 0.5
 """Whose edits took longer than this after a fault has noticed it, though the connection may have stood."""
+FLOWS_EDITS = 100
 FLOWS_SECONDS_MAX = 30.0
 SETTLED_SECONDS_MAX = 60.0
 GOAL_MISSED_BY = 3
@@ -142,8 +146,9 @@ class Load:
                 await self._call("loadStop")
 
     async def flows(self) -> None:
-        """Wait until edits go both ways for everybody, from now on, and agents are answered."""
+        """Wait until edits go both ways for everybody, agents are answered, and FLOWS_EDITS more edits are made."""
         await self.fault()
+        await self._call("loadGrow", FLOWS_SECONDS_MAX, edits=FLOWS_EDITS)
         await self.back(FLOWS_SECONDS_MAX)
         await self.agents_back(FLOWS_SECONDS_MAX)
 
@@ -167,13 +172,27 @@ class Load:
         """Wait until every client has all that was made, agents' items too, and all of them hold the same."""
         await self._call("loadSettled", seconds_max, keys=self.item_keys)
 
+    async def compacted(self, seconds_max: float = SETTLED_SECONDS_MAX) -> None:
+        """Have the board compacted now; wait until its snapshot holds all of the log. Needs a worker, and no edits."""
+        stores = self.system.stores
+        await self.mark_due()
+        async with asyncio.timeout(seconds_max):
+            while await stores.snapshots.load_cursor(self.system.board) != await stores.streams.head(self.system.board):
+                await asyncio.sleep(0.1)
+
+    async def mark_due(self) -> None:
+        """Make the board due for compaction, as if its last client had left."""
+        redis = self.system.stores.redis
+        due = RedisDue(redis, Scripts(redis), Keys(self.system.redis_key_prefix))
+        await due.mark([self.system.board], 0)
+
     async def lost(self) -> list[str]:
         """Say what is missing: of what any client holds and any agent was answered, and what nobody made.
 
         On the board of a fresh joiner, and in the log (snapshot and stream).
         """
         expected = {*await self._call("loadHeld"), *self.item_keys}
-        async with self._joiner() as joiner:
+        async with self.joiner() as joiner:
             on_board = set(await joiner.dump())
         in_log = await self._in_log()
         return sorted(
@@ -184,7 +203,7 @@ class Load:
 
     async def doubled(self) -> list[str]:
         """Return the keys that were set twice, though each was made once; only the later of the two shows."""
-        async with self._joiner() as joiner:
+        async with self.joiner() as joiner:
             return sorted(await self.clients.call("doubled", client=joiner.name))
 
     async def lost_nothing(
@@ -199,14 +218,19 @@ class Load:
     ) -> None:
         """Wait until all is settled, add a row to the report, and assert that nothing is lost or doubled.
 
-        `goal_seconds` is what recovery ought to take at most, for those who noticed the fault. `may_repeat`: an agent
-        asked two bridges for the same item, because the first did not answer; both may have set it, and one item shows.
+        `goal_seconds` is what recovery ought to take at most, for those who noticed the fault, or all if nobody did.
+        `may_repeat`: an agent asked two bridges for the same item, because the first did not answer; both may have set
+        it, and one item shows.
         """
+        loop = asyncio.get_running_loop()
+        began_at = loop.time()
         await self.settled()
+        settled_seconds = loop.time() - began_at
         lost, doubled = await self.lost(), await self.doubled()
-        times = [one.seconds for one in back if one.noticed]
+        times = [one.seconds for one in back if one.noticed] or [one.seconds for one in back]
         notes = [
             f"goal {goal_seconds:g} s" if goal_seconds else "",
+            f"last edits everywhere after {settled_seconds:.1f} s" if settled_seconds > NOTICED_SECONDS else "",
             f"{len(doubled)} items set twice" if doubled else "",
             note,
         ]
@@ -245,7 +269,8 @@ class Load:
         return set(records)
 
     @asynccontextmanager
-    async def _joiner(self) -> AsyncIterator[StockClient]:
+    async def joiner(self) -> AsyncIterator[StockClient]:
+        """Yield a viewer who has just joined and has the board."""
         joiner = await self._open(VERSIONS[0], self.system.viewer_key)
         try:
             await joiner.wait_synced(seconds_max=FLOWS_SECONDS_MAX)
