@@ -66,7 +66,10 @@ class Streams(Protocol):
         """Return the last entry's cursor, or None if there is no entry."""
 
     async def audit(self, positions: Sequence[tuple[BoardId, Cursor]]) -> list[Cursor | None]:
-        """For each position the cursor after it, or itself if nothing follows, or None if its entry is gone (L4)."""
+        """For each position the cursor after it, or itself if nothing follows, or None if its entry is gone (L4).
+
+        Raises StorageUnavailable if nothing can be told of any of them.
+        """
 
     async def trim(self, board: BoardId, own: Cursor, keep_from: EntryId) -> int | None:
         """Drop entries below `keep_from` if `own` stands in the stream (L8); the number dropped, or None if not."""
@@ -156,11 +159,14 @@ class RedisStreams:
         return from_fields(*last[0])[0] if last else None
 
     async def audit(self, positions: Sequence[tuple[BoardId, Cursor]]) -> list[Cursor | None]:
-        """See Streams."""
+        """See Streams. While a node of a cluster is away nothing is new of its boards; the others' heads are told."""
         calls = [("XRANGE", self.keys.log(board), str(cursor.id), "+", "COUNT", "2") for board, cursor in positions]
+        replies = await self.scripts.pipeline(calls)
+        if all(isinstance(reply, Exception) for reply in replies):
+            answered(replies)
         found: list[Cursor | None] = []
-        for reply, (_, cursor) in zip(answered(await self.scripts.pipeline(calls)), positions, strict=True):
-            after = [from_fields(*entry)[0] for entry in reply]
+        for reply, (_, cursor) in zip(replies, positions, strict=True):
+            after = [cursor] if isinstance(reply, Exception) else [from_fields(*entry)[0] for entry in reply]
             found.append(after[-1] if after and after[0] == cursor else None)
         return found
 

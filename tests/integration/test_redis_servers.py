@@ -156,7 +156,7 @@ async def test_L10_a_writer_leaves_a_server_that_is_read_only_by_now(guarded: Gu
             assert (await ask(second, "XINFO STREAM", KEYS.log(BOARD)))["last-generated-id"] == str(after.cursor.id)
 
 
-async def test_L10_a_dead_node_of_a_cluster_fails_its_own_boards_only(cluster: Cluster) -> None:
+async def test_L4_L10_a_dead_node_of_a_cluster_fails_its_own_boards_only(cluster: Cluster) -> None:
     async with process(cluster.url) as ours:
         boards = [BoardId(f"board-{number}") for number in range(30)]
         for board in boards:
@@ -167,6 +167,12 @@ async def test_L10_a_dead_node_of_a_cluster_fails_its_own_boards_only(cluster: C
             outcomes = await ours.streams.append_many([Append(board, random_tag(), b"payload") for board in boards])
             for board, outcome in zip(boards, outcomes, strict=True):
                 assert isinstance(outcome, StorageUnavailable if owners[board] == 2 else Appended)
+        heads = await ours.streams.audit([(board, GENESIS) for board in boards])
+        assert [owners[board] for board, head in zip(boards, heads, strict=True) if head == GENESIS] == [2] * sum(
+            owner == 2 for owner in owners.values()
+        )
+        with pytest.raises(StorageUnavailable):
+            await ours.streams.audit([(board, GENESIS) for board in boards if owners[board] == 2])
 
 
 async def test_L9_an_append_to_a_cluster_stands_although_its_mark_fails(cluster: Cluster) -> None:
