@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -248,7 +248,7 @@ async def _check_given_stores(options: Options) -> None:
     """Raise CannotStart if a server that was given cannot be used."""
     if options.redis_url:
         try:
-            async with redis_module.connect(options.redis_url) as redis:
+            async with aclosing(redis_module.connect(options.redis_url)) as redis:
                 await redis_module.check(redis)
         except BoardLogError as error:
             raise _unusable("Redis", "--redis-url", options.redis_url, error.__cause__ or error) from error

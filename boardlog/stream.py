@@ -4,17 +4,17 @@ Each method is one attempt: StorageUnavailable means that its outcome is unknown
 (`retry.py`, L10): every operation here may be repeated.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from redis.exceptions import ResponseError
-
+from boardlog import redis as redis_module
 from boardlog.entry import ANCHOR, EntryKind, Payload, from_fields, pack
 from boardlog.errors import NoLog, StorageUnavailable
 from boardlog.ids import BoardId, Cursor, EntryId, Tag
 from boardlog.keys import Keys
-from boardlog.redis import Redis, Scripts, refusal, unavailable
+from boardlog.redis import Call, Redis, Scripts, answered, refusal, unavailable
 
 PUBLISH_PAYLOAD_BYTES_MAX = 64 * 1024
 """Larger entries are announced by their link alone: subscribers' buffers on the server are limited (L3)."""
@@ -89,7 +89,10 @@ class Streams(Protocol):
         """Return the last entry's cursor, or None if there is no entry."""
 
     async def audit(self, positions: Sequence[tuple[BoardId, Cursor]]) -> list[Cursor | None]:
-        """For each position the cursor after it, or itself if nothing follows, or None if its entry is gone (L4)."""
+        """For each position the cursor after it, or itself if nothing follows, or None if its entry is gone (L4).
+
+        Raises StorageUnavailable if nothing can be told of any of them.
+        """
 
     async def trim(self, board: BoardId, own: Cursor, keep_from: EntryId) -> int | None:
         """Drop entries below `keep_from` if `own` stands in the stream (L8); the number dropped, or None if not."""
@@ -112,17 +115,20 @@ class Streams(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RedisStreams:
-    """Streams on a Redis or Valkey server."""
+    """Streams on a Redis or Valkey server, or on a cluster of them."""
 
     redis: Redis
     scripts: Scripts
     keys: Keys
+    _unmarked: set[BoardId] = field(default_factory=set)
+    """Boards that an append to a cluster has changed, not yet marked due."""
+    _marking: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def append_many(self, appends: Sequence[Append]) -> list[Appended | NoLog | StorageUnavailable]:
         """See Streams."""
         if not appends:
             return []
-        append, mark = self.scripts.append, self.scripts.mark_due
+        append = self.scripts.append
         calls = [
             append.call(
                 [self.keys.log(board)], [tag, payload, self.keys.entries(board), str(PUBLISH_PAYLOAD_BYTES_MAX)]
@@ -130,9 +136,15 @@ class RedisStreams:
             for board, tag, payload in appends
         ]
         # The mark follows the append: a worker that claims the board because of it must find the entry.
-        calls.append(mark.call([self.keys.due], [str(DUE_AFTER_MS), *(board for board, _, _ in appends)]))
+        if self.scripts.in_order:
+            calls.append(self._mark([board for board, _, _ in appends]))
         replies = await self.scripts.pipeline(calls)
-        return [_appended(reply, append) for reply, append in zip(replies, appends, strict=False)]
+        outcomes = [_appended(reply, append) for reply, append in zip(replies, appends, strict=False)]
+        if not self.scripts.in_order:
+            self._mark_later(
+                append.board for append, outcome in zip(appends, outcomes, strict=True) if isinstance(outcome, Appended)
+            )
+        return outcomes
 
     async def birth(self, board: BoardId, anchor: Cursor, rebase_tag: Tag) -> None:
         """See Streams."""
@@ -179,13 +191,14 @@ class RedisStreams:
         return from_fields(*last[0])[0] if last else None
 
     async def audit(self, positions: Sequence[tuple[BoardId, Cursor]]) -> list[Cursor | None]:
-        """See Streams."""
+        """See Streams. While a node of a cluster is away nothing is new of its boards; the others' heads are told."""
         calls = [("XRANGE", self.keys.log(board), str(cursor.id), "+", "COUNT", "2") for board, cursor in positions]
+        replies = await self.scripts.pipeline(calls)
+        if all(isinstance(reply, Exception) for reply in replies):
+            answered(replies)
         found: list[Cursor | None] = []
-        for reply, (_, cursor) in zip(await self.scripts.pipeline(calls), positions, strict=True):
-            if isinstance(reply, Exception):
-                raise refusal(reply) from reply
-            after = [from_fields(*entry)[0] for entry in reply]
+        for reply, (_, cursor) in zip(replies, positions, strict=True):
+            after = [cursor] if isinstance(reply, Exception) else [from_fields(*entry)[0] for entry in reply]
             found.append(after[-1] if after and after[0] == cursor else None)
         return found
 
@@ -223,13 +236,29 @@ class RedisStreams:
 
     async def publish_presence(self, messages: Sequence[tuple[BoardId, bytes]]) -> None:
         """See Streams."""
-        await self.scripts.pipeline([("PUBLISH", self.keys.presence(board), message) for board, message in messages])
+        calls = [("PUBLISH", self.keys.presence(board), message) for board, message in messages]
+        answered(await self.scripts.pipeline(calls))
+
+    def _mark(self, boards: Sequence[BoardId]) -> Call:
+        return self.scripts.mark_due.call([self.keys.due], [str(DUE_AFTER_MS), *boards])
+
+    def _mark_later(self, boards: Iterable[BoardId]) -> None:
+        """Mark boards due on another node of a cluster, which nobody waits for (L9)."""
+        self._unmarked.update(boards)
+        if self._unmarked and not self._marking:
+            task = asyncio.create_task(self._mark_all())
+            self._marking.add(task)
+            task.add_done_callback(self._marking.discard)
+
+    async def _mark_all(self) -> None:
+        while self._unmarked:
+            boards = list(self._unmarked)
+            self._unmarked.clear()
+            await self.scripts.pipeline([self._mark(boards)])  # a failure costs nothing but time: the sweep finds them
 
     async def memory(self) -> Memory:
         """See Streams."""
-        with unavailable():
-            told = await self.redis.info("memory")
-        return Memory(int(told["used_memory"]), int(told.get("maxmemory", 0)))
+        return Memory(*await redis_module.memory(self.redis))
 
     async def _range(self, board: BoardId, start: str, count: int) -> list[RawEntry]:
         with unavailable():
@@ -256,7 +285,7 @@ def _next_count(page: Sequence[RawEntry]) -> int:
 
 
 def _appended(reply: Any, append: Append) -> Appended | NoLog | StorageUnavailable:
-    if isinstance(reply, ResponseError):
+    if isinstance(reply, Exception):
         return refusal(reply)
     if reply is None:
         return NoLog(f"Board {append.board} has no log in Redis.")

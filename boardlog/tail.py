@@ -16,7 +16,8 @@ import structlog
 from redis.asyncio.connection import Connection
 from redis.exceptions import RedisError
 
-from boardlog.redis import Redis, own_connection
+from boardlog.errors import StorageUnavailable
+from boardlog.redis import Redis, has_sentinel, is_replaced, subscriber
 from boardlog.retry import retrying_forever
 
 log = structlog.get_logger()
@@ -25,6 +26,9 @@ LINGER_SECONDS = 5.0
 CHANNELS_PER_COMMAND_MAX = 500
 SILENCE_SECONDS_MAX = 15.0
 """A connection that answers no PING for this long is given up and made anew: a cut cable sends no reset."""
+PING_SECONDS = 5.0
+MASTER_CHECK_SECONDS = 1.0
+"""How often Sentinel is asked whether the connection still leads to the master."""
 RECONNECT_PAUSE_SECONDS = 0.05
 RECONNECT_WAIT_SECONDS_MAX = 2.0
 
@@ -100,6 +104,8 @@ class Tail:
                     tasks.create_task(self._read(connection))
                     tasks.create_task(self._write(connection))
                     tasks.create_task(self._watch(connection))
+                    if has_sentinel(self._redis):
+                        tasks.create_task(self._watch_master(connection))
             except* (RedisError, OSError) as errors:
                 log.warning("tail_disconnected", reason=str(errors.exceptions[0]))
             finally:
@@ -109,10 +115,8 @@ class Tail:
 
     async def _connect(self) -> Connection:
         """Connect, trying with jitter until it works, and ask for every channel anew."""
-        connection = own_connection(self._redis)
-        async for attempt in retrying_forever(RedisError, OSError, wait_seconds_max=RECONNECT_WAIT_SECONDS_MAX):
-            with attempt:
-                await connection.connect()
+        again = retrying_forever(StorageUnavailable, wait_seconds_max=RECONNECT_WAIT_SECONDS_MAX)
+        connection: Connection = await again(subscriber, self._redis)
         self.connected = True
         self._heard_at = asyncio.get_running_loop().time()
         self._channels = {name: channel for name, channel in self._channels.items() if channel.listener is not None}
@@ -182,10 +186,17 @@ class Tail:
         """Ping, and break a connection that has fallen silent."""
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(SILENCE_SECONDS_MAX / 3)
+            await asyncio.sleep(PING_SECONDS)
             if loop.time() - self._heard_at > SILENCE_SECONDS_MAX:
                 raise ConnectionError("Redis has not answered for too long.")
             await connection.send_command("PING", check_health=False)
+
+    async def _watch_master(self, connection: Connection) -> None:
+        """Break a connection to a master that was replaced: it may live on, and hear nothing any more."""
+        while True:
+            await asyncio.sleep(MASTER_CHECK_SECONDS)
+            if await is_replaced(self._redis, connection):
+                raise ConnectionError("Sentinel names another master.")
 
 
 def _chunks(names: list[bytes], size: int) -> Iterator[list[bytes]]:

@@ -14,6 +14,7 @@ import pytest
 
 from boardctl.servers import running_postgres, running_valkey
 from tests.services import empty_database
+from tests.valkeys import running_cluster
 
 
 class _Servers:
@@ -32,7 +33,7 @@ class _Servers:
         self.folder.chmod(0o711)
 
     def start(self, kind: str) -> str:
-        running = running_valkey if kind == "valkey" else running_postgres
+        running = {"valkey": running_valkey, "cluster": running_cluster, "postgres": running_postgres}[kind]
         entering = self._stack.enter_async_context(running(self.folder / kind))
         return asyncio.run_coroutine_threadsafe(entering, self._loop).result().url
 
@@ -55,6 +56,12 @@ def servers() -> Iterator[_Servers]:
 def redis_url(servers: _Servers) -> str:
     """A Redis or Valkey: the one that REDIS_URL names, else an embedded one."""
     return os.environ.get("REDIS_URL") or servers.start("valkey")
+
+
+@pytest.fixture(scope="session")
+def cluster_url(servers: _Servers) -> str:
+    """A cluster of three masters, embedded."""
+    return servers.start("cluster")
 
 
 @pytest.fixture(scope="session")

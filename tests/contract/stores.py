@@ -62,7 +62,8 @@ async def redis_logs(url: str, prefix: str) -> AsyncIterator[Logs]:
     except StorageUnavailable:
         await redis.aclose()
         pytest.skip(f"no Redis at {url}: a second target, not a requirement")
-    logs = Logs(RedisStreams(redis, scripts, keys), RedisDue(redis, scripts, keys), keys, redis=redis)
+    streams = RedisStreams(redis, scripts, keys)
+    logs = Logs(streams, RedisDue(redis, scripts, keys), keys, redis=redis)
     subscriber = redis.pubsub()
     await subscriber.psubscribe(f"{prefix}*")
 
@@ -76,7 +77,7 @@ async def redis_logs(url: str, prefix: str) -> AsyncIterator[Logs]:
         yield logs
     finally:
         collecting.cancel()
-        await asyncio.wait([collecting])
+        await asyncio.gather(collecting, *streams._marking, return_exceptions=True)
         await subscriber.aclose()
         async for key in redis.scan_iter(f"{prefix}*"):
             await redis.delete(key)

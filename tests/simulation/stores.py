@@ -131,7 +131,7 @@ class SimulatedRedis(Server):
 
 
 class RemoteRedis:
-    """What `boardlog.redis.own_connection` asks of a client."""
+    """What `boardlog.redis.subscriber` asks of a client."""
 
     def __init__(self, redis: SimulatedRedis, weather: Weather) -> None:
         self._redis = redis
