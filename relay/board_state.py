@@ -9,8 +9,9 @@ from contextlib import suppress
 
 from boardlog.coverage import Coverage
 from boardlog.errors import InvalidUpdate
+from boardlog.links import Ranges
 from boardlog.merge import EMPTY_STATE_VECTOR, EMPTY_UPDATE, difference, parse_state_vector
-from boardlog.update import Ranges, validate
+from boardlog.update import validate
 
 FOLD_UPDATES = 500
 """From this many updates on, folding them into the base is cheaper than sending them to every joiner."""

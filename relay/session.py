@@ -6,8 +6,9 @@ from enum import IntEnum
 from boardlog import awareness
 from boardlog.errors import InvalidUpdate
 from boardlog.grant import Grant
+from boardlog.links import Ranges
 from boardlog.merge import parse_state_vector
-from boardlog.update import Ranges, validate
+from boardlog.update import validate
 from boardlog.wire import MalformedFrame
 from relay.protocol import Awareness, Hello, QueryAwareness, SyncStep1, SyncStep2, Update, decode
 

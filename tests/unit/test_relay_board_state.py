@@ -13,8 +13,9 @@ import pytest
 from pycrdt import Array, Doc, Map, Text
 
 from boardlog.coverage import Coverage
+from boardlog.links import Ranges
 from boardlog.merge import EMPTY_STATE_VECTOR, EMPTY_UPDATE, fold, parse_state_vector
-from boardlog.update import Ranges, validate
+from boardlog.update import validate
 from relay import board_state
 from relay.board_state import BoardState
 
