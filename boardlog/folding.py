@@ -14,19 +14,20 @@ from boardlog.merge import Folded
 log = structlog.get_logger()
 
 PROCESSES_MAX = 2
-FOLD_SECONDS_MAX = 30.0
+FOLD_SECONDS_MAX = 15.0
 """What one fold may compute. A slice of the smallest updates there are takes about 5 s (30 us each): what takes this
 long hangs."""
-FOLD_SECONDS_MIN = 5.0
+FOLD_SECONDS_MIN = 2.0
 """What the smallest fold may: those of fewer bytes get less, so that what hangs is found soon among many."""
 BASE_BYTES_MAX = 32 * 1024 * 1024
 """A base from this size on gets the whole time: it is read at 30 MB a second or more."""
 SLICE_BYTES_MAX = 8 * 1024 * 1024
 """Updates that are folded at once: the log of a board that could not be stored for hours is folded in slices."""
-BOARD_SECONDS_MAX = 120.0
-"""What one board may hold processes for in one go; after that the others' turn comes first."""
+BOARD_SECONDS_MAX = 60.0
+"""What one board may hold processes for in one go: its lease (L9). Then it is the others' turn."""
+PARTS_MAX = 4
+"""Into so many parts is cut what failed: one update among ten thousand that hangs is found in about 40 s."""
 FAILURES_MAX = 64
-"""What one board may cost: two updates in ten thousand that kill a process are found with about 30 failures."""
 INTERRUPTIONS_MAX = 2
 """How often a fold is begun again at once after its process was killed from outside."""
 
@@ -117,8 +118,9 @@ class _Fold:
             except WorkFailed as error:
                 self._failed(part, error)
                 if len(part) > 1:
-                    middle = (part.start + part.stop) // 2
-                    self._todo.extendleft((range(middle, part.stop), range(part.start, middle)))
+                    step = -(-len(part) // PARTS_MAX)
+                    parts = [range(at, min(at + step, part.stop)) for at in range(part.start, part.stop, step)]
+                    self._todo.extendleft(reversed(parts))
                 else:
                     await self._try_alone(part)
         return self._folded

@@ -19,7 +19,18 @@ from relay import protocol
 from relay.board_state import BoardState
 from relay.presence import Presence, Shell
 from relay.refill import Asking
-from relay.session import Append, Close, CloseCode, Command, Drop, Present, Refill, SendAwareness, SendState, TellSaved
+from relay.session import (
+    Append,
+    Close,
+    CloseCode,
+    Command,
+    Drop,
+    Present,
+    Refill,
+    SendAwareness,
+    SendState,
+    TellSaved,
+)
 
 log = structlog.get_logger()
 
@@ -95,7 +106,7 @@ class Room:
             case Append(update):
                 member.append(update)
             case Refill(update, ranges):
-                self._refill(member, update, covered=self._ready_state().covers(ranges))
+                self._refill(member, update, covered=ranges is not None and self._ready_state().covers(ranges))
             case Drop():
                 member.drop()
             case TellSaved():
