@@ -62,10 +62,7 @@ def check_cost(update: bytes, ranges: Ranges, links: Links) -> None:
 def _check_comparisons(update: bytes, links: Links, structs: int) -> None:
     """Bound what it takes to order items that have the same left neighbour, or none in the same container."""
     containers = _Containers(update, links)
-    disputed: Counter[_Container] = Counter()
-    for siblings in _siblings(links, containers):
-        if not _is_one_history(siblings):
-            disputed[containers.of(siblings[0][1])] += len(siblings)
+    disputed = _disputed(links, containers)
     if disputed.total() * structs <= COMPARISONS_MAX:
         return
     sizes = Counter(containers.of(link) for chain in links.values() for link in chain if link.kind not in {GC, SKIP})
@@ -80,6 +77,19 @@ def _check_comparisons(update: bytes, links: Links, structs: int) -> None:
             f"{disputed.total()} items of the update claim places that others claim as well: to order them would take "
             f"{comparisons} comparisons, more than {COMPARISONS_MAX}."
         )
+
+
+def count_disputed(update: bytes, links: Links) -> int:
+    """Return how many items claim the same places: each may have to find its own among all that its list holds."""
+    return _disputed(links, _Containers(update, links)).total()
+
+
+def _disputed(links: Links, containers: "_Containers") -> Counter[_Container]:
+    disputed: Counter[_Container] = Counter()
+    for siblings in _siblings(links, containers):
+        if not _is_one_history(siblings):
+            disputed[containers.of(siblings[0][1])] += len(siblings)
+    return disputed
 
 
 def _siblings(links: Links, containers: "_Containers") -> Iterator[list[tuple[int, Link]]]:

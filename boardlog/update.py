@@ -79,12 +79,12 @@ def validate(update: bytes, *, depth_max: int = VALUE_DEPTH_MAX, type_depth_max:
     return ranges
 
 
-def dissect(update: bytes) -> tuple[Ranges, Links]:
+def dissect(update: bytes, structs_max: int | None = None) -> tuple[Ranges, Links]:
     """Return what an update from our own log speaks of, and how it hangs together; that is not judged again.
 
-    Raise InvalidUpdate if it cannot be read.
+    Raise InvalidUpdate if it cannot be read, or has more structs, or deletions, than `structs_max`.
     """
-    ranges, links, _ = _walk(update, VALUE_DEPTH_MAX, len(update))
+    ranges, links, _ = _walk(update, VALUE_DEPTH_MAX, len(update) if structs_max is None else structs_max)
     return ranges, links
 
 
@@ -143,7 +143,7 @@ def _read_blocks(update: bytes, depth_max: int, structs_max: int) -> tuple[dict[
 def _minus(left: int, count: int) -> int:
     """Return how many more structs or deletions may come, before any of these is read."""
     if count > left:
-        raise InvalidUpdate(f"The update has more than {STRUCTS_MAX} structs or deletions: send it in parts.")
+        raise InvalidUpdate(f"There are {count - left} structs or deletions too many: send them in parts.")
     return left - count
 
 

@@ -14,12 +14,15 @@ from boardlog.ids import BoardId, Cursor
 from boardlog.keys import Keys
 from boardlog.log import BoardLog
 from boardlog.tail import Tail
+from bridge.errors import BoardTooDear
 from bridge.intents import Intents
 from bridge.replica import Replica
 
 log = structlog.get_logger()
 
 REPLICAS_MAX = 500
+REFUSED_SECONDS = 60.0
+"""How long a board that was too dear to copy is not tried again."""
 REPLICAS_BYTES_MAX = 256 * 1024 * 1024
 CATCH_UP_SECONDS_MAX = 10.0
 """A request whose board cannot be brought up to date in this time is answered with 503."""
@@ -52,6 +55,7 @@ class Replicas:
         self._folder = folder
         self._random_bits = random_bits
         self._held: OrderedDict[BoardId, Held] = OrderedDict()
+        self._refused: dict[BoardId, BoardTooDear] = {}
 
     def __len__(self) -> int:
         """Return how many copies are held."""
@@ -65,8 +69,10 @@ class Replicas:
     async def use(self, board: BoardId) -> AsyncIterator[Held]:
         """Yield the board's copy with everything in it that the log held at the time of the call.
 
-        Raises BoardNotFound, StorageUnavailable. Cancel-safe.
+        Raises BoardNotFound, StorageUnavailable, BoardTooDear. Cancel-safe.
         """
+        if board in self._refused:
+            raise self._refused[board]
         held = self._held.get(board) or self._open(board)
         self._held.move_to_end(board)
         held.users += 1
@@ -95,6 +101,14 @@ class Replicas:
         """A copy that cannot be used any more goes at once: the next request makes it anew."""
         if self._held.get(held.replica.board) is held:
             self.drop(held.replica.board)
+            if isinstance(held.replica.error, BoardTooDear):
+                self._refuse(held.replica.board, held.replica.error)
+
+    def _refuse(self, board: BoardId, error: BoardTooDear) -> None:
+        """Answer at once for a while: to find out that a board is too dear costs a process many seconds (G6)."""
+        if len(self._refused) < REPLICAS_MAX:
+            self._refused[board] = error
+            asyncio.get_running_loop().call_later(REFUSED_SECONDS, self._refused.pop, board, None)
 
     def close(self) -> None:
         """Forget all copies."""

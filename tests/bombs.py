@@ -59,6 +59,15 @@ def one_place(count: int) -> bytes:
     return update_of([(3, 0, [text_at(), text_at()]), (2, 0, second), (1, 0, first)])
 
 
+def one_place_in_parts(parts: int, count: int) -> list[bytes]:
+    """As one_place, by one client after another, each in an update of its own."""
+    first = update_of([(parts + 1, 0, [text_at(), text_at()])])
+    return [
+        first,
+        *(update_of([(client, 0, [text_at(left=(parts + 1, 0))] * count)]) for client in range(1, parts + 1)),
+    ]
+
+
 def before_a_chain(count: int) -> bytes:
     """Items that claim to have been first, each before another item of a text that was written from left to right."""
     half = count // 2
@@ -116,9 +125,9 @@ BOMBS = {
 """Just above what is allowed."""
 
 
-def history(keys: int, writes: int, clients: int, seed: int = 1) -> bytes:
+def history(keys: int, writes: int, clients: int, size_max: int = 400) -> bytes:
     """The state of a board that so many clients, one after another, have written on, now and then two at once."""
-    rng = random.Random(seed)
+    rng = random.Random(1)
     last: dict[int, list[tuple[int, int]]] = {}
     structs: dict[int, list[bytes]] = {}
     deleted: dict[int, list[tuple[int, int]]] = {}
@@ -129,7 +138,7 @@ def history(keys: int, writes: int, clients: int, seed: int = 1) -> bytes:
         left = None if not before else before[-2] if len(before) > 1 and rng.random() < 0.01 else before[-1]
         if before:
             deleted.setdefault(before[-1][0], []).append((before[-1][1], 1))
-        own.append(value_of(b"shape:%d" % key, left, value=b"\x77" + sized(b"x" * rng.randrange(400))))
+        own.append(value_of(b"shape:%d" % key, left, value=b"\x77" + sized(b"x" * rng.randrange(size_max))))
         before.append((client, len(own) - 1))
     return update_of(
         [(client, 0, own) for client, own in sorted(structs.items(), reverse=True)],

@@ -13,9 +13,9 @@ import pytest
 from pycrdt import Array, Doc, Map, Text
 
 from boardlog.coverage import Coverage
-from boardlog.links import Ranges
+from boardlog.links import Links, Ranges
 from boardlog.merge import EMPTY_STATE_VECTOR, EMPTY_UPDATE, fold, parse_state_vector
-from boardlog.update import validate
+from boardlog.update import dissect, validate
 from relay import board_state
 from relay.board_state import BoardState
 
@@ -341,11 +341,11 @@ def test_unreadable_bytes_cover_nothing_and_stop_nothing() -> None:
 def test_every_update_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[bytes] = []
 
-    def note(update: bytes) -> Ranges:
+    def note(update: bytes, structs_max: int) -> tuple[Ranges, Links]:
         read.append(update)
-        return validate(update)
+        return dissect(update, structs_max)
 
-    monkeypatch.setattr(board_state, "validate", note)
+    monkeypatch.setattr(board_state, "dissect", note)
     log = make_log(random.Random(4), 12)
     state = BoardState(folded(log[:3]), log[3:6])
     for begin in range(6, 12, 2):
@@ -353,6 +353,27 @@ def test_every_update_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
         state.add(log[begin : begin + 2])
         state.state_vector()
     assert read == log[3:]
+
+
+@pytest.mark.parametrize("bound", ["EXACT_BYTES_MAX", "EXACT_STRUCTS_MAX"])
+def test_L12_a_large_refill_counts_at_once_and_its_deletions_from_the_fold_on(
+    bound: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To read all of it would hold the event loop for seconds (G7). Nobody else is asked for the same content again."""
+    author = Author(7)
+    author.text += "Hello world"
+    del author.text[2:4]
+    refill = author.doc.get_update()
+    monkeypatch.setattr(board_state, bound, 1)
+    state = BoardState(EMPTY_UPDATE, [])
+    state.add([refill])
+    assert parse_state_vector(state.state_vector()) == parse_state_vector(author.doc.get_state())
+    assert not state.covers(validate(refill)), "that costs an append, never an edit"
+    assert state.is_long
+    base, updates = state.parts()
+    state.folded(fold(base, updates).state, len(updates))
+    assert state.covers(validate(refill))
+    assert not state.is_long
 
 
 # Folding
