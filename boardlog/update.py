@@ -18,7 +18,7 @@ The format is documented by its implementations only: yjs (`src/utils/encoding.j
 from collections.abc import Callable
 from itertools import pairwise
 
-from boardlog.cost import STRUCTS_MAX, check_cost
+from boardlog.cost import FREE_BYTES_MAX, STRUCTS_MAX, check_cost
 from boardlog.errors import InvalidUpdate
 from boardlog.lib0 import OBJECT, check_json, read_count, read_text, read_varint, skip_text, skip_values
 from boardlog.links import (
@@ -75,7 +75,8 @@ def validate(update: bytes, *, depth_max: int = VALUE_DEPTH_MAX, type_depth_max:
         if any(end > begin for (_, end), (begin, _) in pairwise(intervals)):
             # Every encoder sorts them; yrs loses some when it merges others.
             raise InvalidUpdate(f"The deletions of client {client} are not in ascending order.")
-    check_cost(update, ranges, links)
+    if len(update) > FREE_BYTES_MAX:
+        check_cost(update, ranges, links)
     return ranges
 
 

@@ -29,8 +29,8 @@ CLIENT_ID_BITS = 24
 """Where two set the same key at once, Yjs keeps the higher client id's value, and browsers have 32 bits. With fewer,
 ours yields to a person's edit, and `intents.py` then puts what the agent meant on top of it."""
 
-COPY_SECONDS_MAX = 1.0
-"""What reading a board into a copy may compute on the event loop: a board of 64 MB of shapes takes about half of it."""
+COPY_SECONDS_MAX = 2.0
+"""What reading a board into a copy may compute on the event loop. The history of 48,000 page loads takes half of it."""
 BUILD_SECONDS_MAX = 20.0
 """What folding a board may take before it is given up: whoever asked has long been answered."""
 FOLDS_MAX = 5

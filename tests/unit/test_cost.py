@@ -29,7 +29,7 @@ def test_G6_an_update_that_is_too_dear_to_integrate_is_refused(name: str) -> Non
         bombs.cut_text(700, 200_000),
         bombs.cut_by_deletions(350, 200_000),
         bombs.single_elements(3_000),
-        bombs.single_characters(20_000),
+        bombs.single_characters(19_000),
         bombs.many_clients(20_000),
     ],
 )
