@@ -7,14 +7,21 @@ brought since. What a client lacks is cut out of those bytes with nothing pendin
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
+from pycrdt import get_state
+
 from boardlog.coverage import Coverage
 from boardlog.errors import InvalidUpdate
-from boardlog.merge import EMPTY_STATE_VECTOR, EMPTY_UPDATE, difference, parse_state_vector
-from boardlog.update import Ranges, dissect, validate
+from boardlog.links import Ranges
+from boardlog.merge import EMPTY_STATE_VECTOR, EMPTY_UPDATE, difference, is_panic, parse_state_vector
+from boardlog.update import dissect
 
 FOLD_UPDATES = 500
 """From this many updates on, folding them into the base is cheaper than sending them to every joiner."""
 FOLD_BYTES = 1024 * 1024
+EXACT_BYTES_MAX = 1024 * 1024
+EXACT_STRUCTS_MAX = 20_000
+"""What a larger update covers is read natively, on the event loop as it is (G7), and so only where it begins at the
+beginning of a client, as after a loss; its deletions, and all the rest, count from the fold on that is due at once."""
 
 
 class BoardState:
@@ -27,6 +34,7 @@ class BoardState:
         self._updates_bytes = sum(len(update) for update in self._updates)
         self._coverage: Coverage | None = None
         self._covered = 0
+        self._has_inexact = any(len(update) > EXACT_BYTES_MAX for update in self._updates)
         self._base_vector: dict[int, int] = {}
         self._base_remainder = EMPTY_UPDATE
 
@@ -35,6 +43,7 @@ class BoardState:
         for update in updates:
             self._updates.append(update)
             self._updates_bytes += len(update)
+            self._has_inexact |= len(update) > EXACT_BYTES_MAX
 
     @property
     def size_bytes(self) -> int:
@@ -49,7 +58,11 @@ class BoardState:
     @property
     def is_long(self) -> bool:
         """Whether the updates should be folded into the base."""
-        return len(self._updates) >= FOLD_UPDATES or self._updates_bytes > max(FOLD_BYTES, len(self._base))
+        return (
+            len(self._updates) >= FOLD_UPDATES
+            or self._updates_bytes > max(FOLD_BYTES, len(self._base))
+            or self._has_inexact
+        )
 
     def parts(self) -> tuple[bytes, Sequence[bytes]]:
         """Return base and updates as they are now, to be folded elsewhere."""
@@ -60,6 +73,7 @@ class BoardState:
         self._base = base
         del self._updates[:count]
         self._updates_bytes = sum(len(update) for update in self._updates)
+        self._has_inexact = any(len(update) > EXACT_BYTES_MAX for update in self._updates)
         self._coverage = None
 
     def lacking(self, state_vector: bytes) -> list[bytes]:
@@ -80,13 +94,14 @@ class BoardState:
         """Return what whoever has `earlier` lacks of this state: deletions and pending parts too (L5)."""
         return self.lacking(earlier.state_vector())
 
-    def lost_by(self, later: "BoardState") -> list[bytes]:
-        """Return, as updates, what this state has and `later`, which was loaded anew, is not known to have (G4)."""
+    def lost_by(self, later: "BoardState") -> list[tuple[bytes, Ranges]]:
+        """Return, as updates and what they speak of, what this state has and `later` is not known to have (G4)."""
         lost = []
         for update in self.lacking(later.state_vector()):
             with suppress(InvalidUpdate):  # unreadable: no log should have had it (G6)
-                if not later.covers(dissect(update)[0]):
-                    lost.append(update)
+                ranges, _ = dissect(update)
+                if not later.covers(ranges):
+                    lost.append((update, ranges))
         return lost
 
     def state_vector(self) -> bytes:
@@ -106,7 +121,21 @@ class BoardState:
             self._base_remainder = difference(self._base, base_vector)
             self._covered = 0
         for update in self._updates[self._covered :]:
-            with suppress(InvalidUpdate):  # not covered, then: that costs bytes, never an edit
-                self._coverage.add(validate(update))
+            with suppress(ValueError):  # not covered, then: that costs bytes, never an edit
+                self._coverage.add(self._ranges(update))
         self._covered = len(self._updates)
         return self._coverage
+
+    def _ranges(self, update: bytes) -> Ranges:
+        """Return what an update covers, or a part of that. Raise ValueError if it cannot be read."""
+        if len(update) <= EXACT_BYTES_MAX:
+            with suppress(InvalidUpdate):
+                return dissect(update, EXACT_STRUCTS_MAX)[0]
+        self._has_inexact = True
+        try:
+            vector = parse_state_vector(get_state(update))
+        except BaseException as error:
+            if is_panic(error):
+                raise InvalidUpdate(f"What an update covers cannot be read: {error}") from error
+            raise
+        return Ranges({client: [(0, end)] for client, end in vector.items() if end}, {})

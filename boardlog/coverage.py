@@ -6,9 +6,10 @@ from typing import Self
 
 from pycrdt import get_state, get_update
 
+from boardlog.links import Intervals, Ranges
 from boardlog.merge import parse_state_vector, write_varint
 from boardlog.merge import union as join
-from boardlog.update import Intervals, Ranges, dissect
+from boardlog.update import dissect
 
 _INSERTED_MAX = 16
 """Inserting moves all that lies behind; more are joined at once, for a forger's update may have a million."""

@@ -1,56 +1,56 @@
-"""Folding in processes of their own, which may hang or die of an update without hurting anybody else (G6).
+"""Folding in processes of their own, which may hang or die of an update without hurting anybody else (G6)."""
 
-Not a ProcessPoolExecutor: there one child's death fails every board's fold at once, a hung child cannot be ended, an
-idle one outlives a killed parent, and with `max_tasks_per_child` a queue of calls stalls for good (Python 3.11, seen).
-"""
-
-import asyncio
-import signal
-import sys
-from asyncio.subprocess import PIPE, Process
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
-from typing import Any, cast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-import msgpack
 import structlog
-from prometheus_client import Counter
 
-from boardlog import fold_process
+from boardlog import work_process
+from boardlog.children import Budget, Children, Interrupted, NoProcess, WorkFailed
 from boardlog.errors import BoardLogError, InvalidUpdate
 from boardlog.merge import Folded
-from boardlog.telemetry import METRICS
 
 log = structlog.get_logger()
 
 PROCESSES_MAX = 2
-FOLDS_PER_PROCESS_MAX = 200
-"""A process ends after these: what its allocator holds on to goes back to the system."""
-FOLD_SECONDS_MAX = 30.0
-"""A slice of the smallest updates there are takes about 5 s (30 us each): one that takes this long hangs."""
-START_SECONDS_MAX = 30.0
-"""What a process may take until it listens. No update's doing: on a busy machine its imports alone take seconds."""
+FOLD_SECONDS_MAX = 15.0
+"""What one fold may compute. A slice of the smallest updates there are takes about 5 s (30 us each): what takes this
+long hangs."""
+FOLD_SECONDS_MIN = 2.0
+"""What the smallest fold may: those of fewer bytes get less, so that what hangs is found soon among many."""
+BASE_BYTES_MAX = 32 * 1024 * 1024
+"""A base from this size on gets the whole time: it is read at 30 MB a second or more."""
 SLICE_BYTES_MAX = 8 * 1024 * 1024
 """Updates that are folded at once: the log of a board that could not be stored for hours is folded in slices."""
+BOARD_SECONDS_MAX = 60.0
+"""What one board may hold processes for in one go: its lease (L9). Then it is the others' turn."""
+PARTS_MAX = 4
+"""Into so many parts is cut what failed: one update among ten thousand that hangs is found in about 40 s."""
 FAILURES_MAX = 64
-"""What one board may cost: two updates in ten thousand that kill a process are found with about 30 failures."""
-PIPE_BYTES = 1024 * 1024
-PROGRAM = fold_process.__name__
-
-LOST = Counter("fold_processes_lost_total", "Folding processes that died or hung", registry=METRICS)
+INTERRUPTIONS_MAX = 2
+"""How often a fold is begun again at once after its process was killed from outside."""
 
 
 class FoldFailed(BoardLogError):
-    """A fold did not come to an end, through no fault of one update."""
+    """A fold did not come to an end, through no fault of one update: to be tried again later."""
 
 
-class _Unfoldable(Exception):
-    """Something among what was to be folded may not be; the message is a sentence."""
+@dataclass(frozen=True, slots=True)
+class Partly:
+    """The first updates, folded."""
+
+    folded: Folded
+    count: int
 
 
-class _ProcessLost(_Unfoldable):
-    """The process died or hung."""
+class OutOfTime(FoldFailed):
+    """A board took more than BOARD_SECONDS_MAX."""
+
+    def __init__(self, reason: str, partly: Partly) -> None:
+        """Say how far it came: nothing that was folded need be folded again."""
+        super().__init__(reason)
+        self.partly = partly
 
 
 class Folder:
@@ -58,147 +58,126 @@ class Folder:
 
     def __init__(self, processes_max: int = PROCESSES_MAX, seconds_max: float = FOLD_SECONDS_MAX) -> None:
         """Start nothing yet. Make it, use it and close it on one event loop."""
-        self._slots = asyncio.Semaphore(processes_max)
+        self._children = Children(processes_max)
         self._seconds_max = seconds_max
-        self._idle: list[_FoldProcess] = []
 
     async def warm(self) -> None:
-        """Start a process before anybody waits for it. Cancel-safe."""
-        async with self._process():
-            pass
+        """Start a process before anybody waits for it. Raises FoldFailed. Cancel-safe."""
+        try:
+            async with self._children.one():
+                pass
+        except NoProcess as error:
+            raise FoldFailed(str(error)) from error
 
-    async def fold(self, base: bytes, updates: Sequence[bytes]) -> Folded:
+    async def fold(self, base: bytes, updates: Sequence[bytes], board_seconds_max: float = BOARD_SECONDS_MAX) -> Folded:
         """Do what `merge.fold` does, but reject also what makes it fail, hang or kill its process; fold the rest.
 
         Raises InvalidUpdate if the base cannot be folded, FoldFailed. Cancelled, it ends its process.
         """
-        todo = deque(_slices(updates))
-        rejected: list[int] = []
-        failures = 0
-        vector = b""
-        while todo:
-            part = todo.popleft()
-            try:
-                folded = await self._fold(base, updates[part.start : part.stop])
-            except _Unfoldable as error:
-                failures += 1
-                log.warning("fold_failed", updates=len(part), failures=failures, reason=str(error))
-                if failures > FAILURES_MAX:
-                    raise FoldFailed(f"It failed {failures} times, the last time so: {error}") from error
-                if failures == 1 and isinstance(error, _ProcessLost):
-                    todo.appendleft(part)  # it may have been ended from outside
-                    continue
-                if len(part) > 1:
-                    middle = (part.start + part.stop) // 2
-                    todo.extendleft((range(middle, part.stop), range(part.start, middle)))
-                    continue
-                folded = await self._fold_base(base)
-                rejected.extend(part)
-            else:
-                rejected.extend(part.start + place for place in folded.rejected)
-            base, vector = folded.state, folded.state_vector
-        return Folded(base, vector, rejected)
+        return await _Fold(self._children, self._seconds_max, Budget(board_seconds_max), base, updates).run()
+
+    async def weigh(self, state: bytes) -> float:
+        """Return how many seconds of CPU it takes to read a folded state into a document (G6).
+
+        Raises InvalidUpdate if it cannot be read in FOLD_SECONDS_MAX, FoldFailed. Cancelled, it ends its process.
+        """
+        try:
+            (seconds,) = await self._children.do(work_process.WEIGH, self._seconds_max, state)
+        except WorkFailed as error:
+            raise InvalidUpdate(str(error)) from error
+        except (Interrupted, NoProcess) as error:
+            raise FoldFailed(str(error)) from error
+        return float(seconds)
 
     async def close(self) -> None:
         """End the processes that wait for work. Folds under way are ended by cancelling them."""
-        while self._idle:
-            await self._idle.pop().end()
-
-    async def _fold_base(self, base: bytes) -> Folded:
-        try:
-            return await self._fold(base, [])
-        except _Unfoldable as error:
-            raise InvalidUpdate(f"The board's stored state needs an operator, it cannot be folded. {error}") from error
-
-    async def _fold(self, base: bytes, updates: Sequence[bytes]) -> Folded:
-        async with self._process() as process:
-            answer, *content = await process.ask((base, list(updates)))
-        if answer == fold_process.FAILED:
-            raise _Unfoldable(*content)
-        return Folded(*content)
-
-    @asynccontextmanager
-    async def _process(self) -> AsyncIterator["_FoldProcess"]:
-        """Yield a process of one's own; one that was not left in peace is ended."""
-        async with self._slots:
-            process = self._idle.pop() if self._idle else await _FoldProcess.start(self._seconds_max)
-            try:
-                yield process
-            except BaseException:
-                await process.end()
-                raise
-            if process.folds < FOLDS_PER_PROCESS_MAX:
-                self._idle.append(process)
-            else:
-                await process.end()
+        await self._children.close()
 
 
-class _FoldProcess:
-    """One child that runs `fold_process.py`."""
+class _Fold:
+    """One board's fold: its base has the first `_done` updates, `_todo` are the places of the others."""
 
-    def __init__(self, process: Process, seconds_max: float) -> None:
-        self.folds = 0
-        self._process = process
+    def __init__(
+        self, children: Children, seconds_max: float, budget: Budget, base: bytes, updates: Sequence[bytes]
+    ) -> None:
+        self._children = children
         self._seconds_max = seconds_max
+        self._budget = budget
+        self._folded = Folded(base, b"", [])
+        self._done = 0
+        self._updates = updates
+        self._todo = deque(_slices(updates))
+        self._failures = 0
+        self._interruptions = 0
 
-    @classmethod
-    async def start(cls, seconds_max: float) -> "_FoldProcess":
-        # A program of its own rather than a fork: no sockets, no locks, no memory of ours. Its session is its own as
-        # well, so that Ctrl-C does not reach it. Its own limit is the later one: it is for when nobody watches.
-        safe_path = ("-P",) if sys.flags.safe_path else ()
-        command = (sys.executable, *safe_path, "-m", PROGRAM, str(2 * seconds_max))
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=PIPE, stdout=PIPE, limit=PIPE_BYTES, start_new_session=True
-        )
-        started = cls(process, seconds_max)
+    async def run(self) -> Folded:
+        while self._todo:
+            part = self._todo.popleft()
+            try:
+                self._take(part, await self._fold(part, self._seconds(part)))
+            except WorkFailed as error:
+                self._failed(part, error)
+                if len(part) > 1:
+                    step = -(-len(part) // PARTS_MAX)
+                    parts = [range(at, min(at + step, part.stop)) for at in range(part.start, part.stop, step)]
+                    self._todo.extendleft(reversed(parts))
+                else:
+                    await self._try_alone(part)
+        return self._folded
+
+    def _take(self, part: range, folded: Folded) -> None:
+        places = [part.start + place for place in folded.rejected]
+        self._folded = Folded(folded.state, folded.state_vector, [*self._folded.rejected, *places])
+        self._done = part.stop
+
+    async def _try_alone(self, part: range) -> None:
+        """Fold one update, or none. Reject it only if it fails once more just after the base alone was folded."""
+        budget_seconds = self._budget.left_seconds
         try:
-            await started._listens()
-        except BaseException:
-            await started.end()
-            raise
-        return started
-
-    async def _listens(self) -> None:
-        """Wait until it has said so, before any fold's time counts. Raises FoldFailed."""
+            base = await self._fold(range(0), self._seconds_max)
+        except WorkFailed as error:
+            reason = f"The board's stored state needs an operator, it cannot be folded. {error}"
+            raise InvalidUpdate(reason) from error
+        if budget_seconds - self._budget.left_seconds > self._seconds_max / 2:
+            # Whatever were put on top of that might take too long, through no fault of its own.
+            raise FoldFailed("The board's stored state is so dear to fold that nothing can be folded into it.")
+        self._take(range(self._done), base)
         try:
-            async with asyncio.timeout(START_SECONDS_MAX):
-                await self._answer()
-        except TimeoutError as error:
-            raise FoldFailed(f"The folding process did not start within {START_SECONDS_MAX:g} s.") from error
-        except asyncio.IncompleteReadError as error:
-            raise FoldFailed("The folding process ended before it listened: see its output.") from error
+            self._take(part, await self._fold(part, self._seconds_max))
+        except WorkFailed as error:
+            self._failed(part, error)
+            if part:
+                log.warning("update_rejected", bytes=len(self._updates[part.start]), reason=str(error))
+                self._take(part, Folded(base.state, base.state_vector, [0]))
 
-    async def ask(self, request: object) -> list[Any]:
-        """Send a request and return the answer. Raises _ProcessLost, or FoldFailed if it is not an update's doing."""
-        self.folds += 1
-        requests = cast(asyncio.StreamWriter, self._process.stdin)
-        try:
-            async with asyncio.timeout(self._seconds_max):
-                requests.write(fold_process.frame(request))
-                await requests.drain()
-                return await self._answer()
-        except TimeoutError as error:
-            LOST.inc()
-            raise _ProcessLost(f"It took longer than {self._seconds_max:g} s.") from error
-        except (asyncio.IncompleteReadError, ConnectionError) as error:
-            code = await self._process.wait()
-            if code >= 0:
-                raise FoldFailed(f"The folding process ended with exit code {code}: see its output.") from error
-            LOST.inc()
-            raise _ProcessLost(f"The folding process died of {signal.Signals(-code).name}.") from error
+    def _failed(self, part: range, error: WorkFailed) -> None:
+        self._failures += 1
+        log.warning("fold_failed", updates=len(part), failures=self._failures, reason=str(error))
+        if self._failures > FAILURES_MAX:
+            raise FoldFailed(f"It failed {self._failures} times, the last time so: {error}") from error
 
-    async def _answer(self) -> list[Any]:
-        answers = cast(asyncio.StreamReader, self._process.stdout)
-        length = await answers.readexactly(fold_process.LENGTH_BYTES)
-        answer: list[Any] = msgpack.unpackb(await answers.readexactly(int.from_bytes(length, "big")))
-        return answer
+    async def _fold(self, part: range, seconds: float) -> Folded:
+        """Fold in a process, again if that is killed from outside. Raises WorkFailed, FoldFailed."""
+        request = self._folded.state, list(self._updates[part.start : part.stop])
+        while True:
+            if self._budget.left_seconds <= 0:
+                partly = Partly(self._folded, self._done)
+                raise OutOfTime(f"The board is too dear to fold: {self._done} of its updates were in time.", partly)
+            try:
+                return Folded(*await self._children.do(work_process.FOLD, seconds, *request, budget=self._budget))
+            except NoProcess as error:
+                raise FoldFailed(str(error)) from error
+            except Interrupted as error:
+                self._interruptions += 1
+                log.warning("fold_interrupted", updates=len(part), reason=str(error))
+                if self._interruptions > INTERRUPTIONS_MAX:
+                    raise FoldFailed(f"It was interrupted {self._interruptions} times. {error}") from error
 
-    async def end(self) -> None:
-        """Kill the process and wait until it is gone."""
-        with suppress(ProcessLookupError):
-            self._process.kill()
-        # communicate() rather than wait(): the pipes have to be closed too, whatever is still in them.
-        await self._process.communicate()
+    def _seconds(self, part: range) -> float:
+        """Return what folding a part may compute: by its bytes and the base's, so that a small one is soon given up."""
+        part_bytes = sum(map(len, self._updates[part.start : part.stop]))
+        share = part_bytes / SLICE_BYTES_MAX + len(self._folded.state) / BASE_BYTES_MAX
+        return min(self._seconds_max, max(FOLD_SECONDS_MIN, share * self._seconds_max))
 
 
 def _slices(updates: Sequence[bytes]) -> Iterator[range]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from pycrdt import Doc, get_update
 
+from boardlog.cost import count_disputed
 from boardlog.errors import InvalidUpdate
 from boardlog.merge import (
     EMPTY_UPDATE,
@@ -22,6 +23,27 @@ from boardlog.merge import (
     union,
 )
 from boardlog.update import dissect
+
+FREE_BYTES_MAX = 512
+TAKEN_BYTES_MAX = 256 * 1024
+TAKEN_STRUCTS_MAX = 1_000
+"""Structs and deletions, as many as there are shapes that a person drags at once: about 50 ms. Each may have to cut a
+text that is in the document already: 1 ms for a megabyte of it."""
+TAKEN_DISPUTED_MAX = 50
+"""Items that claim a place of others: each may be compared with all that is in the document already, 0.1 us each."""
+
+
+def is_dear(update: bytes) -> bool:
+    """Tell an update that may hold an event loop for long, or cannot be read: it has to be folded in elsewhere (G6)."""
+    if len(update) <= FREE_BYTES_MAX:
+        return False
+    if len(update) > TAKEN_BYTES_MAX:
+        return True
+    try:
+        _, links = dissect(update, TAKEN_STRUCTS_MAX)
+    except InvalidUpdate:
+        return True
+    return count_disputed(update, links) > TAKEN_DISPUTED_MAX
 
 
 class Growing:

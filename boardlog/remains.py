@@ -6,17 +6,16 @@ looks again, and appends only what nobody else has brought; and looks again late
 """
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from typing import Protocol
 
 import structlog
 from prometheus_client import Counter
 
-from boardlog.errors import BoardLogError, InvalidUpdate
+from boardlog.errors import BoardLogError
 from boardlog.ids import BoardId
+from boardlog.links import Ranges
 from boardlog.stream import Appended
 from boardlog.telemetry import METRICS
-from boardlog.update import Ranges, validate
 
 log = structlog.get_logger()
 
@@ -55,11 +54,9 @@ class Remains:
         self._updates: dict[bytes, Ranges] = {}
         self._timer: Timer | None = None
 
-    def keep(self, updates: Iterable[bytes]) -> None:
-        """Take what was held and is not in the log any more. What no log should have had is left out (G6)."""
-        for update in updates:
-            with suppress(InvalidUpdate):
-                self._updates[update] = validate(update)
+    def keep(self, updates: Iterable[tuple[bytes, Ranges]]) -> None:
+        """Take what was held and is not in the log any more, and what it speaks of."""
+        self._updates.update(updates)
         if self._updates and self._timer is None:
             self._timer = self._call_later(self._jitter(0.0, WAIT_SECONDS_MAX), self._look)
 

@@ -4,6 +4,7 @@ import logging
 import sys
 
 import structlog
+from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
@@ -32,6 +33,16 @@ def configure_logs(level: str, service: str, node: str) -> None:
     structlog.contextvars.bind_contextvars(service=service, node=node)
     # Libraries speak only when something is wrong, and never of a request's URL, which may carry a key.
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    logging.getLogger("aiohttp.server").addFilter(_without_malformed)
+
+
+def _without_malformed(record: logging.LogRecord) -> bool:
+    """Make one line of what a peer sent that is not HTTP: no fault of ours, and its bytes may hold a key."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, HttpProcessingError):
+        record.msg, record.exc_info = f"Malformed HTTP from %s: {type(error).__name__}", None
+        record.levelno, record.levelname = logging.WARNING, logging.getLevelName(logging.WARNING)
+    return True
 
 
 def metrics_page() -> tuple[bytes, str]:

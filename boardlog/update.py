@@ -15,14 +15,33 @@ The format is documented by its implementations only: yjs (`src/utils/encoding.j
     deletes = clients, that many * (client, ranges, that many * (clock, length))
 """
 
-from bisect import bisect_right
 from collections.abc import Callable
 from itertools import pairwise
-from operator import attrgetter
-from typing import NamedTuple, TypeAlias
 
+from boardlog.cost import FREE_BYTES_MAX, STRUCTS_MAX, check_cost
 from boardlog.errors import InvalidUpdate
 from boardlog.lib0 import OBJECT, check_json, read_count, read_text, read_varint, skip_text, skip_values
+from boardlog.links import (
+    ANY,
+    BINARY,
+    DELETED,
+    DOC,
+    EMBED,
+    FORMAT,
+    GC,
+    HAS_KEY,
+    HAS_LEFT,
+    HAS_RIGHT,
+    SKIP,
+    STRING,
+    TYPE,
+    Intervals,
+    Link,
+    Links,
+    Ranges,
+    is_misplaced,
+    neighbour,
+)
 
 VALUE_DEPTH_MAX = 32
 """Levels of lists and objects in one value. Thousands overflow every browser's decoder and crash pycrdt."""
@@ -33,99 +52,47 @@ CLOCK_MAX = 2**31 - 1
 CLIENT_MAX = 2**53 - 1
 """The highest client id: JavaScript's largest safe integer. yrs drops the bits above."""
 
-_GC, _DELETED, _JSON, _BINARY, STRING, _EMBED, _FORMAT, _TYPE, _ANY, _DOC, SKIP = range(11)
-_WITHOUT_CONTENT = frozenset({_GC, SKIP})
+_WITHOUT_CONTENT = frozenset({GC, SKIP})
 _KIND_BITS = 0x1F
-_HAS_LEFT, _HAS_RIGHT, _HAS_KEY = 0x80, 0x40, 0x20
-_HAS_NEIGHBOUR = _HAS_LEFT | _HAS_RIGHT
-_MAY_BE_PARENTS = frozenset({_TYPE, _DELETED, _GC})  # what was a type may be gone
+_HAS_NEIGHBOUR = HAS_LEFT | HAS_RIGHT
 
 _PLAIN_TYPES = frozenset({0, 1, 2, 4, 6})  # array, map, text, XML fragment, XML text
 _XML_ELEMENT, _XML_HOOK = 3, 5
 
-Intervals: TypeAlias = list[tuple[int, int]]
-"""Clocks from the first of each pair up to, not including, the second."""
-
-
-class Ranges(NamedTuple):
-    """What an update speaks of, by client id. Nobody changes the lists."""
-
-    structs: dict[int, Intervals]
-    """The clocks of its content, ascending and apart from one another; what it skips is not among them."""
-    deletes: dict[int, Intervals]
-    """The clocks that its delete set names, in the order of the bytes: they may overlap."""
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether the update says nothing at all."""
-        return not self.structs and not self.deletes
-
-
-class Link(NamedTuple):
-    """How a struct hangs in the document."""
-
-    clock: int
-    kind: int
-    at: int
-    """The byte where it begins; the next one's is the byte behind it."""
-    content: int
-    """The byte where its content begins."""
-    is_child: bool = False
-    """Whether `client` and `target` name its parent; else they name its left neighbour."""
-    client: int = -1
-    """-1: none. It has the parent that its neighbours have, a root type if it has neither."""
-    target: int = 0
-    right: int = -1
-    """The client of its right neighbour, -1: none."""
-    right_target: int = 0
-
-
-Links: TypeAlias = dict[int, list[Link]]
-"""The structs of each client; what it skips counts as one, and one more of no length stands at the end."""
-_CLOCK = attrgetter("clock")
-
 
 def validate(update: bytes, *, depth_max: int = VALUE_DEPTH_MAX, type_depth_max: int = TYPE_DEPTH_MAX) -> Ranges:
-    """Return what a well-formed update speaks of, in time and memory linear in its length.
+    """Return what a well-formed update speaks of, in time and memory linear in its structs.
 
     Raise InvalidUpdate, saying what is wrong and at which byte, for anything that yjs and pycrdt do not both read in
     the same way: not v1, truncated, trailing bytes, impossible ids, clocks or lengths, unknown content, broken text or
-    JSON, values nested deeper than `depth_max` or shared types deeper than `type_depth_max`.
+    JSON, values nested deeper than `depth_max` or shared types deeper than `type_depth_max`;
+    and for what would be too dear to integrate (`cost.py`).
     """
-    ranges, links, has_children = _walk(update, depth_max)
+    ranges, links, has_children = _walk(update, depth_max, STRUCTS_MAX)
     if has_children:
         _check_nesting(links, type_depth_max)
     for client, intervals in ranges.deletes.items():
         if any(end > begin for (_, end), (begin, _) in pairwise(intervals)):
             # Every encoder sorts them; yrs loses some when it merges others.
             raise InvalidUpdate(f"The deletions of client {client} are not in ascending order.")
+    if len(update) > FREE_BYTES_MAX:
+        check_cost(update, ranges, links)
     return ranges
 
 
-def dissect(update: bytes) -> tuple[Ranges, Links]:
+def dissect(update: bytes, structs_max: int | None = None) -> tuple[Ranges, Links]:
     """Return what an update from our own log speaks of, and how it hangs together; that is not judged again.
 
-    Raise InvalidUpdate if it cannot be read.
+    Raise InvalidUpdate if it cannot be read, or has more structs, or deletions, than `structs_max`.
     """
-    ranges, links, _ = _walk(update, VALUE_DEPTH_MAX)
+    ranges, links, _ = _walk(update, VALUE_DEPTH_MAX, len(update) if structs_max is None else structs_max)
     return ranges, links
 
 
-def is_misplaced(link: Link, links: Links) -> bool:
-    """Tell a child of something that has no children.
-
-    `validate` refuses an update that holds both; spread over two, they meet only in the log.
-    """
-    if not link.is_child:
-        return False
-    parent = _container(link, links)
-    return parent is not None and parent.kind not in _MAY_BE_PARENTS
-
-
-def _walk(update: bytes, depth_max: int) -> tuple[Ranges, Links, bool]:
+def _walk(update: bytes, depth_max: int, structs_max: int) -> tuple[Ranges, Links, bool]:
     try:
-        structs, links, has_children, pos = _read_blocks(update, depth_max)
-        deletes, pos = _read_deletes(update, pos)
+        structs, links, has_children, pos = _read_blocks(update, depth_max, structs_max)
+        deletes, pos = _read_deletes(update, pos, structs_max)
     except IndexError:
         raise InvalidUpdate(f"The update breaks off: its {len(update)} bytes end inside a value.") from None
     if pos != len(update):
@@ -133,14 +100,16 @@ def _walk(update: bytes, depth_max: int) -> tuple[Ranges, Links, bool]:
     return Ranges(structs, deletes), links, has_children
 
 
-def _read_blocks(update: bytes, depth_max: int) -> tuple[dict[int, Intervals], Links, bool, int]:
+def _read_blocks(update: bytes, depth_max: int, structs_max: int) -> tuple[dict[int, Intervals], Links, bool, int]:
     structs: dict[int, Intervals] = {}
     links: Links = {}
     has_children = False
+    left = structs_max
     blocks, pos = read_count(update, 0)
     for _ in range(blocks):
         at = pos
         count, pos = read_count(update, pos)
+        left = _minus(left, count)
         client, pos = read_varint(update, pos, CLIENT_MAX)
         clock, pos = read_varint(update, pos, CLOCK_MAX)
         if client in structs:
@@ -172,6 +141,13 @@ def _read_blocks(update: bytes, depth_max: int) -> tuple[dict[int, Intervals], L
     return structs, links, has_children, pos
 
 
+def _minus(left: int, count: int) -> int:
+    """Return how many more structs or deletions may come, before any of these is read."""
+    if count > left:
+        raise InvalidUpdate(f"There are {count - left} structs or deletions too many: send them in parts.")
+    return left - count
+
+
 def _read_struct(update: bytes, pos: int, client: int, clock: int, depth_max: int) -> tuple[Link, int, int]:
     """Read a struct: how it hangs in the document, its length and the position behind it."""
     at = pos
@@ -187,9 +163,9 @@ def _read_struct(update: bytes, pos: int, client: int, clock: int, depth_max: in
     is_child = False
     left, target, right, right_target = -1, 0, -1, 0
     if info & _HAS_NEIGHBOUR:
-        if info & _HAS_LEFT:
+        if info & HAS_LEFT:
             left, target, pos = _read_id(update, pos, client, clock)
-        if info & _HAS_RIGHT:
+        if info & HAS_RIGHT:
             right, right_target, pos = _read_id(update, pos, client, clock)
     else:
         names_root = update[pos]
@@ -200,7 +176,7 @@ def _read_struct(update: bytes, pos: int, client: int, clock: int, depth_max: in
             left, target, pos = _read_id(update, pos + 1, client, clock)
         else:
             raise InvalidUpdate(f"The parent at byte {pos} is neither a root type nor an item.")
-        if info & _HAS_KEY:
+        if info & HAS_KEY:
             pos = skip_text(update, pos)
     length, end = read_content(update, pos, depth_max)
     return Link(clock, kind, at, pos, is_child, left, target, right, right_target), length, end
@@ -219,13 +195,15 @@ def _read_id(update: bytes, pos: int, client: int, clock: int) -> tuple[int, int
     return other, target, pos
 
 
-def _read_deletes(update: bytes, pos: int) -> tuple[dict[int, Intervals], int]:
+def _read_deletes(update: bytes, pos: int, deletes_max: int) -> tuple[dict[int, Intervals], int]:
     deletes: dict[int, Intervals] = {}
+    left = deletes_max
     clients, pos = read_count(update, pos)
     for _ in range(clients):
         at = pos
         client, pos = read_varint(update, pos, CLIENT_MAX)
         count, pos = read_count(update, pos)
+        left = _minus(left, count)
         if client in deletes:
             raise InvalidUpdate(f"The deletions of client {client} come a second time at byte {at}.")
         ranges: Intervals = []
@@ -296,14 +274,14 @@ def _read_doc(update: bytes, pos: int, depth_max: int) -> tuple[int, int]:
 
 # JSON content (2) is of old yjs versions only, and yrs reads one string more of it than there is.
 _CONTENTS: dict[int, Callable[[bytes, int, int], tuple[int, int]]] = {
-    _DELETED: _read_deleted,
-    _BINARY: _read_binary,
+    DELETED: _read_deleted,
+    BINARY: _read_binary,
     STRING: _read_string,
-    _EMBED: _read_embed,
-    _FORMAT: _read_format,
-    _TYPE: _read_type,
-    _ANY: _read_any,
-    _DOC: _read_doc,
+    EMBED: _read_embed,
+    FORMAT: _read_format,
+    TYPE: _read_type,
+    ANY: _read_any,
+    DOC: _read_doc,
 }
 
 
@@ -320,7 +298,7 @@ def _check_nesting(links: Links, type_depth_max: int) -> None:
                     raise InvalidUpdate(f"The struct at byte {link.at} is a child of one that is not a shared type.")
                 depths[link.at] = 0  # until known, and for good where items wait for one another
                 path.append(link)
-                link = _container(link, links)
+                link = neighbour(link, links)
             depth = depths[link.at] if link else 0
             for step in reversed(path):
                 depth += step.is_child
@@ -329,13 +307,3 @@ def _check_nesting(links: Links, type_depth_max: int) -> None:
                     raise InvalidUpdate(
                         f"The struct at byte {step.at} is inside more than {type_depth_max} shared types."
                     )
-
-
-def _container(link: Link, links: Links) -> Link | None:
-    """Return the parent of a child or the neighbour that shares its parent, None if the update does not have it."""
-    client, target = (link.right, link.right_target) if link.client < 0 else (link.client, link.target)
-    chain = links.get(client)
-    if chain is None or target < chain[0].clock:
-        return None
-    found = chain[bisect_right(chain, target, key=_CLOCK) - 1]
-    return None if found.kind == SKIP else found

@@ -54,7 +54,7 @@ REPLICAS = Gauge("bridge_replicas", "Boards of which a copy is held", registry=M
 
 
 async def serve(settings: BridgeSettings) -> None:
-    """Serve until SIGTERM or SIGINT, then finish the requests under way. Raises OSError if the port is taken."""
+    """Serve until SIGTERM or SIGINT, then finish the requests under way. Raises OSError, FoldFailed if it cannot."""
     listener = socket.create_server((settings.host, settings.port))
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -63,7 +63,7 @@ async def serve(settings: BridgeSettings) -> None:
     pool = await database.connect(settings.database_url)
     keys = Keys(settings.redis_key_prefix)
     board_log = BoardLog(RedisStreams(redis, Scripts(redis), keys), PostgresSnapshots(pool))
-    appender, tail, folder = Appender(board_log), Tail(redis), Folder(processes_max=1)
+    appender, tail, folder = Appender(board_log), Tail(redis), Folder()
     randomness = random.SystemRandom()
     replicas = Replicas(Following(board_log, tail, keys), folder, appender, randomness.getrandbits)
     appender.on_logged = replicas.logged
@@ -83,12 +83,12 @@ async def serve(settings: BridgeSettings) -> None:
     app.add_routes(documentation_routes())
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=FINISH_SECONDS_MAX)
     try:
+        await folder.warm()  # an agent's first write must not wait for a process to start
         # If one of these ends, the bridge cannot keep its promises: the group ends the process with it.
         async with asyncio.TaskGroup() as tasks:
             audit = audit_forever(replicas.follows, board_log.streams)
             work = (appender.run(), tail.run(), publisher.run(), fullness.watch(), audit)
             background = [tasks.create_task(part) for part in work]
-            await folder.warm()  # an agent's first write must not wait for a process to start
             await runner.setup()
             await web.SockSite(runner, listener).start()
             log.info("listening", port=settings.port)

@@ -180,7 +180,7 @@ def _patched_meta(seen: Mapping[str, Any], wanted: Mapping[str, Any]) -> Record:
     if wanted["content"] != seen["content"]:
         changed["content"] = _kept(wanted["content"], content_meant(seen["type"], wanted["content"]))
     if wanted.get("style") != seen.get("style"):
-        changed["style"] = wanted.get("style") or {}
+        changed["style"] = wanted.get("style")  # None: it has none, whatever the record shows by default
     return changed
 
 

@@ -88,13 +88,16 @@ def _style(kind: str, shape: Record) -> dict[str, Any] | None:
     if given is None:
         return shown
     style = _put_right(given, style_meant(kind, given), shown)
-    return style if style or "style" in part(shape, "meta") else None
+    return style if style or part(shape, "meta").get("style") is not None else None
 
 
 def _given(kind: str, shape: Record, name: str) -> dict[str, Any] | None:
-    """Return what an agent gave; None if the shape is a person's."""
+    """Return what an agent gave, nothing if it took that back; None if the shape is a person's."""
     meta = part(shape, "meta")
-    if kind != OTHER and (isinstance(meta.get(name), dict) or isinstance(meta.get("dockerclaw_type"), str)):
+    is_taken_back = name == "style" and meta.get(name, "") is None
+    if kind != OTHER and (
+        is_taken_back or isinstance(meta.get(name), dict) or isinstance(meta.get("dockerclaw_type"), str)
+    ):
         return part(meta, name)
     return None
 

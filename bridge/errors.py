@@ -33,6 +33,10 @@ class UnknownAsset(InvalidItem):
         self.asset_id = asset_id
 
 
+class BoardTooDear(BoardLogError):
+    """What is on the board takes longer to read than one board may."""
+
+
 class ItemNotFound(BoardLogError):
     """The board has no readable item of this id."""
 

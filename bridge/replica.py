@@ -14,12 +14,14 @@ from pycrdt import Doc, Map, MapEvent, Subscription, TransactionEvent
 from boardlog.board_state import BoardState
 from boardlog.entry import Entry
 from boardlog.errors import BoardLogError, InvalidUpdate, StorageUnavailable
-from boardlog.folding import Folder
-from boardlog.growing import Growing
+from boardlog.folding import Folder, FoldFailed, OutOfTime
+from boardlog.growing import Growing, is_dear
 from boardlog.ids import BoardId
+from boardlog.links import Ranges
 from boardlog.log import Loaded
-from boardlog.merge import EMPTY_UPDATE, parse_state_vector
-from boardlog.update import Ranges, dissect
+from boardlog.merge import EMPTY_UPDATE, Folded, parse_state_vector
+from boardlog.update import dissect
+from bridge.errors import BoardTooDear
 
 log = structlog.get_logger()
 
@@ -28,6 +30,15 @@ Record = dict[str, Any]
 CLIENT_ID_BITS = 24
 """Where two set the same key at once, Yjs keeps the higher client id's value, and browsers have 32 bits. With fewer,
 ours yields to a person's edit, and `intents.py` then puts what the agent meant on top of it."""
+
+COPY_SECONDS_MAX = 2.0
+"""What reading a board into a copy may compute on the event loop. The history of 48,000 page loads takes half of it."""
+BUILD_SECONDS_MAX = 20.0
+"""What folding a board may take before it is given up: whoever asked has long been answered."""
+FOLDS_MAX = 5
+"""Rounds of folding in what came meanwhile."""
+RECORDS_PER_TURN = 200
+_TOO_DEAR = "What is on this board takes too long to read for requests to be answered: it needs an operator."
 
 RECORDS = "tldraw"
 """The document's map of records, as the canvas binds it."""
@@ -50,7 +61,7 @@ class Replica:
         """Called after the updates of entries were applied."""
         self.on_failed: Callable[[], None] = lambda: None
         """Called when `error` is set."""
-        self.on_lost: Callable[[list[bytes]], None] = lambda _updates: None
+        self.on_lost: Callable[[list[tuple[bytes, Ranges]]], None] = lambda _lost: None
         """Called after that with what this copy had, when the log has lost it (G4)."""
         self._folder = folder
         self._random_bits = random_bits
@@ -85,7 +96,9 @@ class Replica:
             self._waiting += updates
             return
         self._state = None
-        if self._take(self._growing, updates):
+        if any(map(is_dear, updates)):
+            self._make_anew()
+        elif self._take(self._growing, updates):
             self.on_entries(updates)
 
     def failed(self, error: BoardLogError) -> None:
@@ -150,7 +163,7 @@ class Replica:
     async def _build(self) -> None:
         """Fold in another process, then read the result: updates that came out of order would get stuck in a Doc."""
         try:
-            folded = await self._folder.fold(self._loaded_base, self._loaded_updates)
+            folded = await self._fold(self._loaded_base, self._loaded_updates)
         except BoardLogError as error:
             self.failed(error)
             return
@@ -161,14 +174,38 @@ class Replica:
         except InvalidUpdate as error:
             self.failed(error)
             return
-        self.records = {key: _plain(records[key]) for key in records}
+        for count, key in enumerate(list(records)):
+            self.records[key] = _plain(records[key])
+            if count % RECORDS_PER_TURN == 0:
+                await asyncio.sleep(0)  # nobody has this document yet; what the log brings meanwhile waits
         self._subscription = records.observe(self._observed)
-        if self._take(growing, self._waiting):
+        if any(map(is_dear, self._waiting)):
+            self._make_anew()
+        elif self._take(growing, self._waiting):
             self._waiting.clear()
             self.size_bytes += len(folded.state)
             self._doc, self._growing = doc, growing
             self._loaded_base, self._loaded_updates = EMPTY_UPDATE, []
             self.ready.set()
+
+    async def _fold(self, base: bytes, updates: Sequence[bytes]) -> Folded:
+        """Fold the log, and what it brings meanwhile that is too dear for this loop (G6). Raises BoardLogError."""
+        waiting = updates
+        state = base
+        try:
+            for _ in range(FOLDS_MAX):
+                folded = await self._folder.fold(state, waiting, BUILD_SECONDS_MAX)
+                seconds = await self._folder.weigh(folded.state)
+                if seconds > COPY_SECONDS_MAX:
+                    raise BoardTooDear(f"{_TOO_DEAR} ({seconds:.1f} s)")
+                if not any(map(is_dear, self._waiting)):
+                    return folded
+                state, waiting, self._waiting = folded.state, self._waiting, []
+        except OutOfTime as error:
+            raise BoardTooDear(_TOO_DEAR) from error
+        except FoldFailed as error:
+            raise StorageUnavailable(str(error)) from error
+        raise StorageUnavailable("The board changes too fast to be copied just now: try again.")
 
     def _fresh_client_id(self, state_vector: bytes) -> int:
         used = parse_state_vector(state_vector)
@@ -183,9 +220,13 @@ class Replica:
         except InvalidUpdate as error:
             # What the worker will quarantine must not cost the bridge this board (G6): a new copy is made without it.
             log.warning("update_not_applied", board=self.board, reason=str(error))
-            self.failed(StorageUnavailable("The board's copy has to be made anew: try again."))
+            self._make_anew()
             return False
         return True
+
+    def _make_anew(self) -> None:
+        log.info("copy_made_anew", board=self.board)
+        self.failed(StorageUnavailable("The board's copy has to be made anew: try again."))
 
     def _observed(self, event: MapEvent) -> None:
         """Keep the plain copy of the records up to date with what a transaction changed."""

@@ -13,14 +13,17 @@ from boardlog.errors import StorageUnavailable
 from boardlog.folding import Folder
 from boardlog.follow import Follow, Following
 from boardlog.ids import BoardId, Cursor
+from boardlog.links import Ranges
 from boardlog.remains import Remains
-from boardlog.update import Ranges
+from bridge.errors import BoardTooDear
 from bridge.intents import Intents
 from bridge.replica import Replica
 
 log = structlog.get_logger()
 
 REPLICAS_MAX = 500
+REFUSED_SECONDS = 60.0
+"""How long a board that was too dear to copy is not tried again."""
 REPLICAS_BYTES_MAX = 256 * 1024 * 1024
 CATCH_UP_SECONDS_MAX = 10.0
 """A request whose board cannot be brought up to date in this time is answered with 503."""
@@ -59,6 +62,7 @@ class Replicas:
         self._jitter = jitter
         self._remains: dict[BoardId, Remains] = {}
         self._held: OrderedDict[BoardId, Held] = OrderedDict()
+        self._refused: dict[BoardId, BoardTooDear] = {}
 
     def __len__(self) -> int:
         """Return how many copies are held."""
@@ -72,8 +76,10 @@ class Replicas:
     async def use(self, board: BoardId) -> AsyncIterator[Held]:
         """Yield the board's copy with everything in it that the log held at the time of the call.
 
-        Raises BoardNotFound, StorageUnavailable. Cancel-safe.
+        Raises BoardNotFound, StorageUnavailable, BoardTooDear. Cancel-safe.
         """
+        if board in self._refused:
+            raise self._refused[board]
         held = self._held.get(board) or self._open(board)
         self._held.move_to_end(board)
         held.users += 1
@@ -105,6 +111,14 @@ class Replicas:
         """A copy that cannot be used any more goes at once: the next request makes it anew."""
         if self._held.get(held.replica.board) is held:
             self.drop(held.replica.board)
+            if isinstance(held.replica.error, BoardTooDear):
+                self._refuse(held.replica.board, held.replica.error)
+
+    def _refuse(self, board: BoardId, error: BoardTooDear) -> None:
+        """Answer at once for a while: to find out that a board is too dear costs a process many seconds (G6)."""
+        if len(self._refused) < REPLICAS_MAX:
+            self._refused[board] = error
+            asyncio.get_running_loop().call_later(REFUSED_SECONDS, self._refused.pop, board, None)
 
     def close(self) -> None:
         """Forget all copies."""
@@ -114,13 +128,13 @@ class Replicas:
     def _open(self, board: BoardId) -> Held:
         replica = Replica(board, self._folder, self._random_bits)
         replica.on_failed = lambda: self._forget(held)
-        replica.on_lost = lambda updates: self._rebuild(board, updates)
+        replica.on_lost = lambda lost: self._rebuild(board, lost)
         held = Held(replica, self._following.follow(board, replica))
         self._held[board] = held
         held.follow.start()
         return held
 
-    def _rebuild(self, board: BoardId, updates: Sequence[bytes]) -> None:
+    def _rebuild(self, board: BoardId, lost: Sequence[tuple[bytes, Ranges]]) -> None:
         """Give the log back what a copy had, which is gone by now. A new one is made at once: it holds that again."""
         if board not in self._held:
             self._open(board)
@@ -132,7 +146,7 @@ class Replicas:
             self._jitter,
         )
         self._remains[board] = remains
-        remains.keep(updates)
+        remains.keep(lost)
 
     def _is_logged(self, board: BoardId, ranges: Ranges) -> bool:
         held = self._held.get(board)

@@ -12,6 +12,7 @@ from prometheus_client import Counter
 
 from boardlog.entry import EntryKind
 from boardlog.errors import BoardLogError, BoardNotFound, StaleSnapshot
+from boardlog.folding import OutOfTime
 from boardlog.ids import BoardId, Cursor, EntryId
 from boardlog.log import BoardLog, Loaded
 from boardlog.merge import Folded
@@ -26,6 +27,8 @@ SLICE_BYTES_MAX = 16 * 1024 * 1024
 """What is read of a log at once, by its entries' `size_bytes`: one that grew for hours is folded in slices (G5)."""
 ROUNDS_MAX = 4
 """Looks at one board in one pass: a lost history takes a rebase and a second look, and may be lost again meanwhile."""
+PARTLY_AGAIN_MS = 60_000
+"""When a board goes on that was too dear for one pass."""
 REJECTED = "It cannot be folded: it cannot be read, or the fold fails or dies of it."
 
 ENTRIES = Counter("compacted_entries_total", "Entries folded into snapshots", registry=METRICS)
@@ -48,6 +51,8 @@ class Outcome(StrEnum):
     """The board has no log."""
     STALE = "stale"
     """Another worker stored a snapshot first; ours was dropped (L7)."""
+    PARTLY = "partly"
+    """It takes too long for one pass: its first entries were folded. The rest comes after other boards' turns."""
     UNSETTLED = "unsettled"
     """Its history was lost again and again while we looked."""
     GONE = "gone"
@@ -150,9 +155,19 @@ class Compaction:
 
     async def _fold(self, loaded: Loaded, keep_from: EntryId) -> Done | None:
         started = time.perf_counter()
+        try:
+            folded = await self.folder.fold(loaded.snapshot.state, loaded.updates)
+        except OutOfTime as error:
+            beginning = first(loaded, error.partly.count)
+            if not loaded.linked or not beginning.entries:
+                raise
+            await self._store(beginning, error.partly.folded, keep_from, started)
+            return Done(Outcome.PARTLY, None, PARTLY_AGAIN_MS)
+        return await self._store(loaded, folded, keep_from, started)
+
+    async def _store(self, loaded: Loaded, folded: Folded, keep_from: EntryId, started: float) -> Done | None:
+        """Store what was folded, and trim. If our entry is not in the log any more, it has to be looked at again."""
         old = loaded.snapshot
-        updates = loaded.updates
-        folded = await self.folder.fold(old.state, updates)
         if len(folded.state) > STATE_BYTES_MAX:
             # Stored, it could not be loaded again; as it is, the old snapshot and the log still can.
             raise BoardTooLarge(f"Its state of {len(folded.state)} bytes is larger than {STATE_BYTES_MAX}.")
@@ -162,7 +177,7 @@ class Compaction:
         # Only now: a crash between the two repeats work, the reverse would lose entries. If our entry is not in the log
         # any more, nothing is trimmed, and a second look reconnects the log (L6).
         trimmed = await self.board_log.streams.trim(new.board, new.cursor, keep_from)
-        update_bytes = sum(map(len, updates))
+        update_bytes = sum(map(len, loaded.updates))
         ENTRIES.inc(len(loaded.entries))
         BYTES.inc(update_bytes)
         QUARANTINED.inc(len(quarantined))
@@ -198,4 +213,17 @@ def rejected(loaded: Loaded, folded: Folded) -> list[Quarantined]:
         for entry in loaded.entries
         for position, update in enumerate(entry.updates)
     ]
-    return [origins[place] for place in folded.rejected]
+    return [origins[place] for place in folded.rejected if place < len(origins)]
+
+
+def first(loaded: Loaded, count: int) -> Loaded:
+    """Return the beginning of a log, up to the last entry of which all updates are among the first so many (G3)."""
+    entries = []
+    for entry in loaded.entries:
+        count -= len(entry.updates)
+        if count < 0:
+            break
+        entries.append(entry)
+    cursor = entries[-1].cursor if entries else loaded.snapshot.cursor
+    unreadable = [skipped for skipped in loaded.unreadable if skipped.cursor.id < cursor.id]
+    return loaded._replace(entries=entries, unreadable=unreadable, cursor=cursor)

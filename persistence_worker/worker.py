@@ -31,8 +31,13 @@ AWAY_AGAIN_MS = 5_000
 """When a board is tried again that could not be compacted because a store was away."""
 FAILED_AGAIN_MS = 60_000
 """When a board is tried again that could not be compacted for a reason of its own."""
+FAILED_AGAIN_FACTOR = 10
+"""Or after so many times what the try took, if that is longer: such a board may hold a tenth of one place here."""
 
 COMPACTIONS = Counter("compactions_total", "Passes over boards, by outcome", ["outcome"], registry=METRICS)
+FAILURES = Counter(
+    "compaction_failures_total", "Failed passes over boards that need an operator", ["board"], registry=METRICS
+)
 SECONDS = Histogram("compaction_seconds", "Duration of a pass in seconds, retries included", registry=METRICS)
 
 
@@ -99,6 +104,7 @@ class Worker:
         return claim
 
     async def _compact(self, board: BoardId) -> Done:
+        began = asyncio.get_running_loop().time()
         try:
             return await retrying(PASS_RETRY_SECONDS_MAX)(self._try_compact, board)
         except StorageUnavailable:
@@ -107,7 +113,9 @@ class Worker:
             log.error("compaction_failed", board=board, reason=str(error))  # noqa: TRY400  it is no fault of the code
         except Exception:
             log.exception("compaction_failed", board=board)
-        return Done(Outcome.FAILED, None, FAILED_AGAIN_MS)
+        FAILURES.labels(board).inc()
+        took_ms = int((asyncio.get_running_loop().time() - began) * 1000)
+        return Done(Outcome.FAILED, None, max(FAILED_AGAIN_MS, FAILED_AGAIN_FACTOR * took_ms))
 
     async def _try_compact(self, board: BoardId) -> Done:
         try:

@@ -29,6 +29,7 @@ from boardlog.redis import Scripts
 from boardlog.snapshots import PostgresSnapshots
 from boardlog.stream import RedisStreams
 from boardlog.tail import Tail
+from boardlog.validating import Validator
 from relay.connection import Connection
 from relay.drain import drain
 from relay.endpoints import Doors
@@ -74,11 +75,11 @@ async def _running(
     fullness = Fullness(streams, settings.redis_memory_bytes_max, appender.hold)
     tail = Tail(redis)
     publisher = Publisher(streams)
-    folder = Folder(processes_max=1)
+    folder, validator = Folder(processes_max=1), Validator()
     following, due = Following(board_log, tail, keys), RedisDue(redis, scripts, keys)
     hub = Hub(secrets.token_hex(8), following, due, folder, publisher, appender)
     appender.on_logged = hub.logged
-    doors = Doors(settings, Access(pool, redis, keys), hub, appender, snapshots)
+    doors = Doors(settings, Access(pool, redis, keys), hub, appender, validator, snapshots)
     checks = {"redis": partial(redis_module.check, redis), "database": partial(database.check, pool)}
     try:
         # If one of these ends, the node cannot keep its promises: the group ends the process with it.
@@ -112,6 +113,7 @@ async def _running(
                     task.cancel()
     finally:
         await folder.close()
+        await validator.close()
         await redis.aclose()
         pool.terminate()
 

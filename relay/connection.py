@@ -13,12 +13,14 @@ from aiohttp import WSMsgType, web
 
 from boardlog.appender import Appender
 from boardlog.awareness import EMPTY
-from boardlog.errors import BoardLogError, StorageUnavailable
+from boardlog.errors import BoardLogError, InvalidUpdate, StorageUnavailable
 from boardlog.grant import Grant
 from boardlog.stream import Appended
+from boardlog.validating import NotValidated, Validator
 from relay import protocol
 from relay.room import Room, close_for
-from relay.session import Append, CloseCode, Command, Refill, SendState, Session
+from relay.session import Append, Close, CloseCode, Command, Refill, SendState, Session, Validate
+from relay.socket import MessageTooLarge
 from relay.unlogged import Unlogged
 
 log = structlog.get_logger()
@@ -47,6 +49,7 @@ class Connection:
         transport: asyncio.Transport,
         session: Session,
         appender: Appender,
+        validator: Validator,
         outbox_bytes_max: int,
     ) -> None:
         """Serve `socket`, whose bytes go through `transport`."""
@@ -56,6 +59,7 @@ class Connection:
         self._transport = transport
         self._session = session
         self._appender = appender
+        self._validator = validator
         self._outbox: list[bytes] = []
         self._outbox_bytes_max = outbox_bytes_max
         self._state_bytes = 0
@@ -156,7 +160,8 @@ class Connection:
                 if self._closing is not None:
                     continue  # until the client has answered the close, or is cut off
                 if message.type is WSMsgType.ERROR:
-                    break  # it has closed the socket already, with a code of its own
+                    await self._failed(message.data)
+                    break
                 if message.type is WSMsgType.BINARY:
                     await self._receive(room, message.data)
                 else:
@@ -179,6 +184,8 @@ class Connection:
     async def _receive(self, room: Room, frame: bytes) -> None:
         """Carry out one frame; then wait, if this client has more on its way than may be."""
         command = self._session.receive(frame)
+        if isinstance(command, Validate):
+            command = await self._validated(command)
         if command is None:
             return
         if isinstance(command, SendState):
@@ -202,6 +209,24 @@ class Connection:
                     return
             if self._transport.is_closing():
                 self.close(CloseCode.GOING_AWAY, "The client has gone.")
+
+    async def _validated(self, command: Validate) -> Command:
+        """Have a large change validated. What this client sends meanwhile waits in its socket (L10, G7)."""
+        try:
+            ranges = await self._validator.validate(command.change.update)
+        except InvalidUpdate as error:
+            return Close(CloseCode.MALFORMED, str(error))
+        except NotValidated as error:
+            return Close(CloseCode.TRY_AGAIN, str(error))
+        return self._session.validated(command.change, ranges)
+
+    async def _failed(self, error: Exception) -> None:
+        """End a socket whose frames cannot be read. It has been closed with a code of aiohttp's, but for one reason."""
+        if isinstance(error, MessageTooLarge):
+            # What follows of that message is thrown away unread, and so is the client's answer to the close.
+            self.close(CloseCode.TOO_LARGE, str(error))
+            while not self._transport.is_closing():  # noqa: ASYNC110  it calls nobody
+                await asyncio.sleep(OUTBOX_POLL_SECONDS)
 
     async def _state_taken(self) -> None:
         """Wait until an earlier answer has been taken: asking again and again must not pile up whole boards (G7)."""
@@ -248,6 +273,6 @@ def _adds(room: Room, command: Command) -> bool:
         case Append():
             return True
         case Refill(_, ranges):
-            return room.state is None or not room.state.covers(ranges)
+            return ranges is None or room.state is None or not room.state.covers(ranges)
         case _:
             return False

@@ -15,12 +15,14 @@ from boardlog.grant import Forbidden, Grant, Unauthenticated
 from boardlog.ids import BoardId, parse_board_id
 from boardlog.snapshots import Snapshots
 from boardlog.telemetry import METRICS
+from boardlog.validating import Validator
 from relay.connection import Connection
 from relay.hub import Hub
 from relay.protocol import fit_reason
 from relay.room import Room, close_for
 from relay.session import CloseCode, Session
 from relay.settings import RelaySettings
+from relay.socket import Socket
 
 log = structlog.get_logger()
 
@@ -44,7 +46,13 @@ class Doors:
     """Accepts WebSockets, verifies their keys and serves them."""
 
     def __init__(
-        self, settings: RelaySettings, access: Access, hub: Hub, appender: Appender, snapshots: Snapshots
+        self,
+        settings: RelaySettings,
+        access: Access,
+        hub: Hub,
+        appender: Appender,
+        validator: Validator,
+        snapshots: Snapshots,
     ) -> None:
         """Let clients into the rooms of `hub`."""
         self.connections: dict[Connection, None] = {}
@@ -53,6 +61,7 @@ class Doors:
         self._access = access
         self._hub = hub
         self._appender = appender
+        self._validator = validator
         self._snapshots = snapshots
         self._refusals: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._held = 0
@@ -66,10 +75,9 @@ class Doors:
 
         Every refusal is a close code: browsers cannot see the HTTP status of a refused upgrade.
         """
-        socket = web.WebSocketResponse(
+        socket = Socket(
+            self._settings.board_bytes_max,
             heartbeat=HEARTBEAT_SECONDS,
-            max_msg_size=self._settings.board_bytes_max,
-            compress=False,
             timeout=CLOSE_TIMEOUT_SECONDS,
             protocols=_subprotocols(request)[:1],
         )
@@ -111,7 +119,12 @@ class Doors:
             await socket.close(code=CloseCode.GOING_AWAY)
             return
         connection = Connection(
-            socket, request.transport, Session(grant), self._appender, self._settings.outbox_bytes_max
+            socket,
+            request.transport,
+            Session(grant),
+            self._appender,
+            self._validator,
+            self._settings.outbox_bytes_max,
         )
         self.connections[connection] = None
         CONNECTIONS.set(len(self.connections))

@@ -14,14 +14,25 @@ from boardlog.entry import Entry
 from boardlog.errors import BoardLogError, BoardNotFound
 from boardlog.grant import Grant
 from boardlog.ids import BoardId, Cursor
+from boardlog.links import Ranges
 from boardlog.log import Loaded
 from boardlog.merge import EMPTY_UPDATE
 from boardlog.remains import Remains
-from boardlog.update import Ranges
 from relay import presence, protocol
 from relay.presence import Presence
 from relay.refill import Asking
-from relay.session import Append, Close, CloseCode, Command, Drop, Present, Refill, SendAwareness, SendState, TellSaved
+from relay.session import (
+    Append,
+    Close,
+    CloseCode,
+    Command,
+    Drop,
+    Present,
+    Refill,
+    SendAwareness,
+    SendState,
+    TellSaved,
+)
 
 log = structlog.get_logger()
 
@@ -108,7 +119,7 @@ class Room:
             case Append(update):
                 member.append(update)
             case Refill(update, ranges):
-                self._refill(member, update, covered=self._ready_state().covers(ranges))
+                self._refill(member, update, covered=ranges is not None and self._ready_state().covers(ranges))
             case Drop():
                 member.drop()
             case TellSaved():

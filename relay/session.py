@@ -6,13 +6,16 @@ from enum import IntEnum
 from boardlog import awareness
 from boardlog.errors import InvalidUpdate
 from boardlog.grant import Grant
+from boardlog.links import Ranges
 from boardlog.merge import parse_state_vector
-from boardlog.update import Ranges, validate
+from boardlog.update import validate
 from boardlog.wire import MalformedFrame
 from relay.protocol import Awareness, Hello, QueryAwareness, SyncStep1, SyncStep2, Update, decode
 
 UPDATE_BYTES_MAX = 8 * 1024 * 1024
 """One change. What a client kept back while offline comes as a SyncStep2 and may be as large as a board (L13)."""
+VALIDATED_HERE_BYTES_MAX = 32 * 1024
+"""A larger change is validated in another process (G7): so many bytes hold the event loop for 25 ms at most."""
 AWARENESS_BYTES_MAX = 2 * 1024 * 1024
 """What awareness.UPDATE_BYTES_MAX can grow to in a client's own JSON, and more: 1e20 comes back as 21 digits."""
 
@@ -40,6 +43,13 @@ class SendState:
 
 
 @dataclass(frozen=True, slots=True)
+class Validate:
+    """Have a large change validated elsewhere, then hand its ranges to `Session.validated`; read nothing meanwhile."""
+
+    change: Update | SyncStep2
+
+
+@dataclass(frozen=True, slots=True)
 class Append:
     """Log a validated update."""
 
@@ -51,7 +61,8 @@ class Refill:
     """Log what the client says that the log lacks, unless the log is known to have it (L12)."""
 
     update: bytes
-    ranges: Ranges
+    ranges: Ranges | None
+    """None: too many to be compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,24 +108,21 @@ class Session:
         self._may_introduce = True
         """Clients speak of themselves as soon as the socket opens; later, what they say may repeat what they heard."""
 
-    def receive(self, frame: bytes) -> Command | None:
+    def receive(self, frame: bytes) -> Command | Validate | None:
         """Return what one frame asks for, or None if nothing. Never raises: bad input is a Close."""
         try:
             return self._handle(frame)
         except (MalformedFrame, InvalidUpdate) as error:
             return Close(CloseCode.MALFORMED, str(error))
 
-    def _handle(self, frame: bytes) -> Command | None:
+    def _handle(self, frame: bytes) -> Command | Validate | None:
         match decode(frame):
             case SyncStep1(state_vector):
                 parse_state_vector(state_vector)
                 return SendState(state_vector)
-            case Update(update):
+            case Update() | SyncStep2() as change:
                 self._may_introduce = False
-                return self._update(update)
-            case SyncStep2(update):
-                self._may_introduce = False
-                return self._sync_step_2(update)
+                return self._change(change)
             case Awareness(update):
                 return self._awareness(update)
             case QueryAwareness():
@@ -122,17 +130,22 @@ class Session:
             case Hello():
                 return TellSaved()
 
-    def _update(self, update: bytes) -> Command:
-        if not self.grant.can_append:
-            return Close(CloseCode.FORBIDDEN, "This key may view the board, not change it.")
-        if len(update) > UPDATE_BYTES_MAX:
-            return Close(CloseCode.TOO_LARGE, f"One change may have {UPDATE_BYTES_MAX} bytes.")
-        return Drop() if validate(update).is_empty else Append(update)
+    def validated(self, change: Update | SyncStep2, ranges: Ranges | None) -> Command:
+        """Return what a change asks for that was found to be valid."""
+        if isinstance(change, SyncStep2):
+            return Refill(change.update, ranges)
+        return Drop() if ranges is not None and ranges.is_empty else Append(change.update)
 
-    def _sync_step_2(self, update: bytes) -> Command:
+    def _change(self, change: Update | SyncStep2) -> Command | Validate:
         if not self.grant.can_append:
-            return Drop()  # stock clients answer whatever they are asked; a viewer was not asked (L13)
-        return Refill(update, validate(update))
+            if isinstance(change, SyncStep2):
+                return Drop()  # stock clients answer whatever they are asked; a viewer was not asked (L13)
+            return Close(CloseCode.FORBIDDEN, "This key may view the board, not change it.")
+        if isinstance(change, Update) and len(change.update) > UPDATE_BYTES_MAX:
+            return Close(CloseCode.TOO_LARGE, f"One change may have {UPDATE_BYTES_MAX} bytes.")
+        if len(change.update) > VALIDATED_HERE_BYTES_MAX:
+            return Validate(change)
+        return self.validated(change, validate(change.update))
 
     def _awareness(self, update: bytes) -> Command | None:
         if len(update) > AWARENESS_BYTES_MAX:

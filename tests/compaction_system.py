@@ -36,11 +36,14 @@ class InProcess:
     def __init__(self, before: Callable[[], Awaitable[object]] | None = None) -> None:
         self.before = before
 
-    async def fold(self, base: bytes, updates: Sequence[bytes]) -> Folded:
+    async def fold(self, base: bytes, updates: Sequence[bytes], board_seconds_max: float = 0) -> Folded:
         if self.before is not None:
             before, self.before = self.before, None
             await before()
         return fold(base, updates)
+
+    async def weigh(self, state: bytes) -> float:
+        return 0.0
 
 
 class Pausing:

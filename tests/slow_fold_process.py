@@ -3,10 +3,10 @@
 import sys
 import time
 
-from boardlog import fold_process
+from boardlog import work_process
 
 START_SECONDS = 3.0
 
 if __name__ == "__main__":
     time.sleep(START_SECONDS)
-    fold_process.main(float(sys.argv[1]))
+    work_process.main(int(sys.argv[1]))

@@ -8,13 +8,16 @@ import pytest
 from structlog.testing import capture_logs
 
 from boardlog.errors import InvalidUpdate, StorageUnavailable
+from boardlog.folding import OutOfTime, Partly
 from boardlog.ids import BoardId
-from boardlog.merge import Folded
+from boardlog.merge import Folded, fold
 from boardlog.stream import DUE_AFTER_MS
+from boardlog.telemetry import metrics_page
+from persistence_worker.compaction import PARTLY_AGAIN_MS
 from persistence_worker.plan import SETTLE_MS
 from persistence_worker.sweep import Sweep
 from persistence_worker.worker import FAILED_AGAIN_MS, LEASE_MS, Worker
-from tests.compaction_system import BOARD, Author, InProcess, System, new_system, own_database
+from tests.compaction_system import BOARD, Author, InProcess, System, items_in, new_system, own_database
 
 
 @pytest.fixture(scope="module")
@@ -219,6 +222,63 @@ async def test_G6_a_board_that_needs_an_operator_is_tried_again_later(system: Sy
     due_in_ms = await system.due_in_ms()
     assert due_in_ms is not None
     assert DUE_AFTER_MS < due_in_ms <= FAILED_AGAIN_MS
+
+
+class TooDear:
+    """Folds only the first updates in time."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    async def fold(self, base: bytes, updates: Sequence[bytes]) -> Folded:
+        raise OutOfTime("The board is too dear to fold.", Partly(fold(base, updates[: self.count]), self.count))
+
+
+async def test_G3_of_a_board_that_takes_too_long_the_beginning_is_stored_and_the_rest_comes_later(
+    system: System,
+) -> None:
+    author = Author()
+    await system.append(author.write(a=1), b"rubbish")
+    covered = await system.append(author.write(b=2))
+    await system.append(author.write(c=3), b"more rubbish", author.write(d=4))
+    system.folds = TooDear(count=5)
+    await system.worker.serve(await system.claim())
+    snapshot = await system.snapshot()
+    assert snapshot.cursor == covered, "of the third entry not all was in time"
+    assert [skipped.payload for skipped in await system.snapshots.quarantined(BOARD)] == [b"rubbish"]
+    loaded = await system.log.load(BOARD)
+    assert items_in(fold(loaded.snapshot.state, loaded.updates).state) == {"a": 1, "b": 2, "c": 3, "d": 4}
+    due_in_ms = await system.due_in_ms()
+    assert due_in_ms is not None
+    assert due_in_ms <= PARTLY_AGAIN_MS
+    system.folds = InProcess()
+    await system.worker.serve(await system.claim())
+    assert len(await system.snapshots.quarantined(BOARD)) == 2
+    assert items_in((await system.snapshot()).state) == {"a": 1, "b": 2, "c": 3, "d": 4}
+
+
+async def test_G6_a_board_of_which_nothing_could_be_folded_in_time_is_put_off_and_named(system: System) -> None:
+    await system.append(Author().write(a=1), Author().write(b=2))
+    system.folds = TooDear(count=1)
+    with capture_logs() as logs:
+        await system.worker.serve(await system.claim())
+    assert (await system.snapshot()).version == 0
+    assert [line["board"] for line in logs if line["event"] == "compaction_failed"] == [BOARD]
+    assert f'compaction_failures_total{{board="{BOARD}"}}' in metrics_page()[0].decode()
+    assert await system.items() == {"a": 1, "b": 2}
+
+
+async def test_G6_a_board_that_failed_after_a_long_time_waits_ten_times_as_long(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("persistence_worker.worker.FAILED_AGAIN_MS", 0)
+    monkeypatch.setattr("persistence_worker.worker.FAILED_AGAIN_FACTOR", 1_000_000)
+    await system.append(Author().write(a=1))
+    system.folds = Unfoldable()
+    await system.worker.serve(await system.claim())
+    due_in_ms = await system.due_in_ms()
+    assert due_in_ms is not None
+    assert due_in_ms > FAILED_AGAIN_MS
 
 
 async def test_G10_a_worker_that_is_told_to_stop_finishes_its_board(system: System) -> None:

@@ -7,16 +7,18 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
-from boardlog import folding
+from boardlog import children, folding
+from boardlog.children import Children, WorkFailed
 from boardlog.errors import InvalidUpdate
-from boardlog.folding import Folder, FoldFailed
+from boardlog.folding import Folder, FoldFailed, OutOfTime
 from boardlog.merge import EMPTY_UPDATE, fold
 from tests import failing_fold_process, slow_fold_process
 from tests.compaction_system import Author, items_in
-from tests.failing_fold_process import CRASH, FAIL, HANG
+from tests.failing_fold_process import CRASH, FAIL, GREEDY, HANG, KILLED
 
 GARBAGE = b"\x07garbage"
 
@@ -31,14 +33,14 @@ async def folder() -> AsyncIterator[Folder]:
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let some updates kill, hang or fail the fold."""
-    monkeypatch.setattr(folding, "PROGRAM", failing_fold_process.__name__)
+    monkeypatch.setattr(children, "PROGRAM", failing_fold_process.__name__)
 
 
 async def process_id(folder: Folder) -> int:
     """Return the id of a process that waits for work; start it if there is none."""
-    if not folder._idle:
+    if not folder._children._idle:
         await folder.fold(EMPTY_UPDATE, [])
-    return folder._idle[-1]._process.pid
+    return folder._children._idle[-1]._process.pid
 
 
 async def test_it_folds_like_the_function(folder: Folder) -> None:
@@ -65,7 +67,7 @@ async def test_G3_a_log_too_large_for_one_fold_is_folded_in_slices(
 
 
 @pytest.mark.usefixtures("failing")
-@pytest.mark.parametrize("bad", [CRASH, FAIL])
+@pytest.mark.parametrize("bad", [CRASH, FAIL, GREEDY])
 async def test_G6_updates_that_kill_or_fail_the_fold_are_found_and_the_rest_is_folded(
     folder: Folder, bad: bytes
 ) -> None:
@@ -106,13 +108,13 @@ async def test_G6_too_many_failures_end_the_attempt(folder: Folder, monkeypatch:
 async def test_a_program_that_does_not_start_is_no_updates_fault(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folding, "PROGRAM", "there_is_no_such_module")
+    monkeypatch.setattr(children, "PROGRAM", "there_is_no_such_module")
     with pytest.raises(FoldFailed):
         await folder.fold(EMPTY_UPDATE, [Author().write(a=1)])
 
 
 async def test_a_slow_start_is_no_updates_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folding, "PROGRAM", slow_fold_process.__name__)
+    monkeypatch.setattr(children, "PROGRAM", slow_fold_process.__name__)
     folder = Folder(processes_max=1, seconds_max=slow_fold_process.START_SECONDS - 1)
     folded = await folder.fold(EMPTY_UPDATE, [Author().write(a=1)])
     assert folded.rejected == []
@@ -121,7 +123,10 @@ async def test_a_slow_start_is_no_updates_fault(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-async def test_G6_a_process_that_is_killed_or_stopped_from_outside_accuses_no_update(number: signal.Signals) -> None:
+async def test_G6_a_process_that_is_killed_or_stopped_from_outside_accuses_no_update(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(children, "WALL_FACTOR", 1)
     folder = Folder(processes_max=1, seconds_max=2.0)
     os.kill(await process_id(folder), number)
     update = Author().write(a=1)
@@ -129,6 +134,51 @@ async def test_G6_a_process_that_is_killed_or_stopped_from_outside_accuses_no_up
     assert folded.rejected == []
     assert items_in(folded.state) == {"a": 1}
     await folder.close()
+
+
+@pytest.mark.usefixtures("failing")
+@pytest.mark.parametrize("updates", [[KILLED], [Author().write(a=1), KILLED]])
+async def test_G3_an_update_whose_fold_is_killed_from_outside_every_time_is_not_rejected(
+    folder: Folder, updates: list[bytes]
+) -> None:
+    """A machine that is out of memory kills the fold of honest updates too, more than once: it is tried later."""
+    with pytest.raises(FoldFailed, match="SIGKILL"):
+        await folder.fold(EMPTY_UPDATE, updates)
+
+
+@pytest.mark.usefixtures("failing")
+async def test_G3_an_update_that_fails_once_and_not_again_is_folded(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update = Author().write(a=1)
+    do = Children.do
+    requests: list[list[bytes]] = []
+
+    async def fail_once(
+        self: Children, work: int, seconds: float, base: bytes, updates: list[bytes], **more: Any
+    ) -> Any:
+        requests.append(updates)
+        if len(requests) == 1:
+            raise WorkFailed("It computed for longer than it may.")
+        return await do(self, work, seconds, base, updates, **more)
+
+    monkeypatch.setattr(Children, "do", fail_once)
+    folded = await folder.fold(EMPTY_UPDATE, [update])
+    assert folded.rejected == []
+    assert items_in(folded.state) == {"a": 1}
+    assert requests == [[update], [], [update]]  # the base alone, before anybody is accused
+
+
+async def test_G3_a_board_that_takes_too_long_is_told_how_far_it_came(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folding, "SLICE_BYTES_MAX", 1)
+    updates = [Author().write(**{f"k{n}": n}) for n in range(10_000)]
+    with pytest.raises(OutOfTime) as caught:
+        await folder.fold(EMPTY_UPDATE, updates, board_seconds_max=0.2)
+    folded, count = caught.value.partly.folded, caught.value.partly.count
+    assert 0 < count < len(updates)
+    assert items_in(folded.state) == {f"k{n}": n for n in range(count)}
 
 
 async def test_signals_that_stop_the_service_leave_a_fold_alone(folder: Folder) -> None:
@@ -140,7 +190,7 @@ async def test_signals_that_stop_the_service_leave_a_fold_alone(folder: Folder) 
 
 
 async def test_a_process_is_replaced_after_so_many_folds(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folding, "FOLDS_PER_PROCESS_MAX", 2)
+    monkeypatch.setattr(children, "WORKS_PER_PROCESS_MAX", 2)
     first = await process_id(folder)
     await folder.fold(EMPTY_UPDATE, [])
     assert await process_id(folder) != first
@@ -148,13 +198,13 @@ async def test_a_process_is_replaced_after_so_many_folds(folder: Folder, monkeyp
 
 async def test_no_more_processes_than_allowed(folder: Folder) -> None:
     await asyncio.gather(*(folder.fold(EMPTY_UPDATE, []) for _ in range(10)))
-    assert len(folder._idle) == 2
+    assert len(folder._children._idle) == 2
 
 
 async def test_a_cancelled_fold_ends_its_process(folder: Folder) -> None:
     process = await process_id(folder)
     task = asyncio.create_task(folder.fold(EMPTY_UPDATE, [Author().write(a=1)] * 2000))
-    while folder._idle:
+    while folder._children._idle:
         await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -168,14 +218,14 @@ def test_a_killed_service_leaves_no_process_behind(update: bytes) -> None:
     """Not even one that hangs, though nobody is left to end it."""
     program = textwrap.dedent(f"""
         import asyncio, os, signal, uvloop
-        from boardlog import folding
+        from boardlog import children, folding
 
         async def main():
-            folding.PROGRAM = "{failing_fold_process.__name__}"
+            children.PROGRAM = "{failing_fold_process.__name__}"
             folder = folding.Folder(seconds_max=1.0)
             await folder.fold(bytes(2), [])
             folding_on = asyncio.create_task(folder.fold(bytes(2), [{update!r}]))
-            while folder._idle:
+            while folder._children._idle:
                 await asyncio.sleep(0)
             os.kill(os.getpid(), signal.SIGKILL)
 

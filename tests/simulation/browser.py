@@ -12,8 +12,8 @@ from typing import Any
 from pycrdt import Doc, Map
 
 from boardlog.growing import Growing
+from boardlog.links import Ranges
 from boardlog.merge import EMPTY_STATE_VECTOR, EMPTY_UPDATE, Folded, difference, fold
-from boardlog.update import Ranges
 from relay.session import CloseCode
 from tests.rawclient import HELLO, decode, framed
 from tests.simulation.line import Line

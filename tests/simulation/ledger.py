@@ -6,9 +6,10 @@ from pycrdt import Doc, Map, get_state
 
 from boardlog.entry import unpack
 from boardlog.growing import Growing
+from boardlog.links import Ranges
 from boardlog.merge import Folded
 from boardlog.stream import RawEntry
-from boardlog.update import Ranges, dissect
+from boardlog.update import dissect
 from tests.simulation.browser import RECORDS, Edit
 
 

@@ -18,6 +18,7 @@ from boardlog.log import BoardLog
 from boardlog.merge import Folded, fold
 from boardlog.publisher import Publisher
 from boardlog.tail import Tail
+from boardlog.validating import Validator
 from bridge.replicas import Replicas
 from bridge.writer import Writer
 from persistence_worker.compaction import Compaction
@@ -59,10 +60,13 @@ class SlowFolds:
     def __init__(self, rng: Random) -> None:
         self._rng = rng
 
-    async def fold(self, base: bytes, updates: Sequence[bytes]) -> Folded:
+    async def fold(self, base: bytes, updates: Sequence[bytes], *_: float) -> Folded:
         is_slow = self._rng.random() < SHARE_OF_SLOW_FOLDS
         await asyncio.sleep(self._rng.uniform(0, SLOW_FOLD_SECONDS_MAX if is_slow else FOLD_SECONDS_MAX))
         return fold(base, updates)
+
+    async def weigh(self, _: bytes) -> float:
+        return 0.0
 
 
 class _Service:
@@ -148,7 +152,7 @@ class Relay(_Service):
             if self.draining:
                 line.write(close(CloseCode.GOING_AWAY, "leaving"))
                 return
-            connection = Connection(line, line, Session(grant), self.appender, OUTBOX_BYTES_MAX)  # type: ignore[arg-type]
+            connection = Connection(line, line, Session(grant), self.appender, Validator(), OUTBOX_BYTES_MAX)  # type: ignore[arg-type]
             self.connections[connection] = None
             try:
                 await connection.serve(room)

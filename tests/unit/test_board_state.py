@@ -15,8 +15,9 @@ from pycrdt import Array, Doc, Map, Text
 from boardlog import board_state
 from boardlog.board_state import BoardState
 from boardlog.coverage import Coverage
+from boardlog.links import Links, Ranges
 from boardlog.merge import EMPTY_STATE_VECTOR, EMPTY_UPDATE, fold, parse_state_vector
-from boardlog.update import Ranges, validate
+from boardlog.update import dissect, validate
 
 SEEDS = range(40)
 
@@ -340,11 +341,11 @@ def test_unreadable_bytes_cover_nothing_and_stop_nothing() -> None:
 def test_every_update_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[bytes] = []
 
-    def note(update: bytes) -> Ranges:
+    def note(update: bytes, structs_max: int) -> tuple[Ranges, Links]:
         read.append(update)
-        return validate(update)
+        return dissect(update, structs_max)
 
-    monkeypatch.setattr(board_state, "validate", note)
+    monkeypatch.setattr(board_state, "dissect", note)
     log = make_log(random.Random(4), 12)
     state = BoardState(folded(log[:3]), log[3:6])
     for begin in range(6, 12, 2):
@@ -352,6 +353,27 @@ def test_every_update_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
         state.add(log[begin : begin + 2])
         state.state_vector()
     assert read == log[3:]
+
+
+@pytest.mark.parametrize("bound", ["EXACT_BYTES_MAX", "EXACT_STRUCTS_MAX"])
+def test_L12_a_large_refill_counts_at_once_and_its_deletions_from_the_fold_on(
+    bound: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To read all of it would hold the event loop for seconds (G7). Nobody else is asked for the same content again."""
+    author = Author(7)
+    author.text += "Hello world"
+    del author.text[2:4]
+    refill = author.doc.get_update()
+    monkeypatch.setattr(board_state, bound, 1)
+    state = BoardState(EMPTY_UPDATE, [])
+    state.add([refill])
+    assert parse_state_vector(state.state_vector()) == parse_state_vector(author.doc.get_state())
+    assert not state.covers(validate(refill)), "that costs an append, never an edit"
+    assert state.is_long
+    base, updates = state.parts()
+    state.folded(fold(base, updates).state, len(updates))
+    assert state.covers(validate(refill))
+    assert not state.is_long
 
 
 # Folding
@@ -444,7 +466,7 @@ def test_G4_what_a_state_lost_brings_it_back(seed: int) -> None:
     later = BoardState(fold(EMPTY_UPDATE, kept[:left]).state, kept[left:])
     lost = earlier.lost_by(later)
     everything = fold(EMPTY_UPDATE, log)
-    rebuilt = fold(later.parts()[0], [*later.parts()[1], *lost])
+    rebuilt = fold(later.parts()[0], [*later.parts()[1], *(update for update, _ in lost)])
     assert parse_state_vector(rebuilt.state_vector) == parse_state_vector(everything.state_vector)
     assert text_in(rebuilt.state) == text_in(everything.state)
     assert BoardState(rebuilt.state, []).covers(validate(everything.state))

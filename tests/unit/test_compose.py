@@ -297,7 +297,16 @@ class TestPatching:
         assert decompose(patch(styled, {"style": {"color": None}}), "i1")["style"] == {"size": "s"}
         plain = patch(styled, {"style": None})
         assert plain["shape:i1"]["props"] | {"color": "black", "size": "m"} == plain["shape:i1"]["props"]
-        assert not decompose(plain, "i1").get("style")
+        assert "style" not in decompose(plain, "i1")
+        assert decompose(edit(plain, props={"color": "blue"}), "i1")["style"] == {"color": "blue"}
+        assert decompose(patch(plain, {"style": {"size": "xl"}}), "i1")["style"] == {"size": "xl"}
+        assert decompose(write({}, {**STICKY, "style": {}}), "i1")["style"] == {}, "as it was given"
+
+    def test_null_takes_the_style_of_a_persons_shape_back(self) -> None:
+        board = PERSONS | shape("a", "note", {"richText": {"type": "doc", "content": []}, "color": "red"})
+        board = patch(board, {"style": None}, "a")
+        assert board["shape:a"]["props"]["color"] == "black"
+        assert "style" not in decompose(board, "a")
 
     def test_the_same_colour_by_another_name_leaves_the_record(self) -> None:
         board = write({}, {**SAMPLES["shape"], "style": {"color": "#e03131"}})

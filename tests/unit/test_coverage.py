@@ -10,8 +10,9 @@ from pycrdt import Doc, Map
 from test_update import THOROUGH, VALUE, deletes, joined, real_session, update, varint
 
 from boardlog.coverage import Coverage
+from boardlog.links import Ranges
 from boardlog.merge import EMPTY_STATE_VECTOR, EMPTY_UPDATE, fold, parse_state_vector
-from boardlog.update import Ranges, validate
+from boardlog.update import validate
 
 NOTHING = Ranges({}, {})
 

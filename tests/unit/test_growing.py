@@ -11,9 +11,10 @@ from pycrdt import Doc, Map
 from test_merge import author, clocks, real_session, view
 
 from boardlog.errors import InvalidUpdate
-from boardlog.growing import Growing
+from boardlog.growing import Growing, is_dear
 from boardlog.merge import EMPTY_STATE_VECTOR, EMPTY_UPDATE, Folded, fold
 from boardlog.update import validate
+from tests import bombs
 
 EMPTY = Folded(EMPTY_UPDATE, EMPTY_STATE_VECTOR, [])
 
@@ -67,7 +68,7 @@ CONTRADICTING = [
 TAKE_THEM = """
 import sys
 from pycrdt import Doc, Map
-from boardlog.growing import Growing
+from boardlog.growing import Growing, is_dear
 from boardlog.merge import EMPTY_STATE_VECTOR, EMPTY_UPDATE, Folded
 for _ in range(300):
     doc = Doc()
@@ -87,3 +88,33 @@ def test_G6_what_contradicts_itself_behind_a_gap_ends_no_process() -> None:
 def test_what_cannot_be_read_says_that_the_document_is_not_the_logs() -> None:
     with pytest.raises(InvalidUpdate):
         Growing(Doc(), EMPTY).take(b"\x01")
+
+
+# What is too dear for an event loop
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        bombs.value_of(b"k") * 200,
+        bombs.one_key(100),
+        bombs.one_place(200),
+        bombs.history(keys=2_000, writes=2_000, clients=1, size_max=1),
+        bombs.update_of([], {1: [(2 * clock, 1) for clock in range(2_000)]}),
+        bombs.update_of([(1, 0, [bombs.value_of(b"k", value=b"\x77" + bombs.sized(b"x" * 300_000))])]),
+    ],
+    ids=["unreadable", "one key", "one place", "many structs", "many deletions", "many bytes"],
+)
+def test_G6_what_may_hold_an_event_loop_is_told_apart(update: bytes) -> None:
+    assert is_dear(update)
+
+
+def test_what_people_do_in_one_go_is_not_dear() -> None:
+    doc: Doc[Any] = Doc()
+    records = doc.get("tldraw", type=Map)
+    for step in range(2):
+        before = doc.get_state()
+        with doc.transaction():
+            for number in range(480):
+                records[f"shape:{number}"] = {"x": step, "props": {"text": "x" * 300}}
+        assert not is_dear(doc.get_update(before)), "hundreds of shapes pasted, or dragged"

@@ -11,18 +11,21 @@ from pycrdt import Doc, Text
 
 from boardlog.appender import Appender, Source
 from boardlog.entry import Entry, EntryKind, Payload
-from boardlog.errors import StorageUnavailable
+from boardlog.errors import BoardLogError, InvalidUpdate, StorageUnavailable
 from boardlog.grant import Grant, Role
 from boardlog.ids import GENESIS, BoardId, Cursor, EntryId, Tag
+from boardlog.links import Ranges
 from boardlog.log import Loaded
 from boardlog.merge import EMPTY_STATE_VECTOR, EMPTY_UPDATE
 from boardlog.snapshots import Snapshot
 from boardlog.stream import Appended
+from boardlog.update import validate
+from boardlog.validating import NotValidated, Validator
 from relay.connection import Connection
 from relay.room import Room
-from relay.session import CloseCode, Session
+from relay.session import VALIDATED_HERE_BYTES_MAX, CloseCode, Session
 from tests.presencefakes import Clock, messages_in
-from tests.rawclient import HELLO, Frame, awareness_update, decode, framed
+from tests.rawclient import HELLO, Frame, Kind, awareness_update, decode, framed
 
 BOARD = BoardId("board")
 APPENDED = Appended(GENESIS, Cursor(EntryId(7, 0), Tag("tag")))
@@ -87,6 +90,20 @@ class Log:
         await self.room.wait()
 
 
+class Judge:
+    """Validates when it is told to (as a Validator)."""
+
+    def __init__(self) -> None:
+        self.may_judge = asyncio.Event()
+        self.error: BoardLogError | None = None
+
+    async def validate(self, update: bytes) -> Ranges:
+        await self.may_judge.wait()
+        if self.error is not None:
+            raise self.error
+        return validate(update)
+
+
 class Shell(Clock):
     def publish(self, message: bytes) -> None:
         pass
@@ -108,11 +125,13 @@ class World:
         self.room = Room(BOARD, "node", Shell())
         self.load()
         self.socket, self.transport, self.log = Socket(), Transport(), Log()
+        self.validator = Judge()
         self.connection = Connection(
             cast(web.WebSocketResponse, self.socket),
             cast(asyncio.Transport, self.transport),
             Session(Grant(BOARD, role, "test", every_board=False)),
             cast(Appender, self.log),
+            cast(Validator, self.validator),
             outbox_bytes_max=1 << 20,
         )
 
@@ -289,6 +308,59 @@ def refill() -> bytes:
     doc: Doc[Any] = Doc(client_id=2)
     doc["text"] = Text("refill")
     return doc.get_update()
+
+
+def large(kind: Kind = "update") -> bytes:
+    """A change that is validated elsewhere."""
+    doc: Doc[Any] = Doc(client_id=3)
+    doc["text"] = Text("x" * (VALIDATED_HERE_BYTES_MAX + 1))
+    return framed(kind, doc.get_update())
+
+
+@pytest.mark.parametrize("kind", ["update", "step2"])
+async def test_L10_nothing_overtakes_a_large_change_that_is_being_validated(change, kind: Kind) -> None:
+    async with connected() as world:
+        await world.send(change("a"))
+        world.socket.incoming.put_nowait(large(kind))
+        world.socket.incoming.put_nowait(change("b"))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert world.socket.incoming.qsize() == 1, "what came behind it is not read"
+        assert len(world.log.waiting) == 1
+        world.validator.may_judge.set()
+        await world.quiet()
+        assert [len(update) > VALIDATED_HERE_BYTES_MAX for update, _ in world.log.waiting] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(InvalidUpdate("It is too dear."), 4400), (NotValidated("Try again."), 1013)]
+)
+async def test_G6_a_large_change_that_is_refused_or_not_judged_closes_with_a_code(error, code: int) -> None:
+    async with connected() as world:
+        world.validator.error = error
+        world.validator.may_judge.set()
+        await world.send(large())
+        assert world.log.waiting == []
+        assert world.taken()[-1] == code
+
+
+async def test_L10_a_large_change_does_not_overtake_one_that_was_given_up(change) -> None:
+    async with connected() as world:
+        await world.send(change("a"), large())
+        world.connection.append_failed(StorageUnavailable("Redis is away."))
+        world.validator.may_judge.set()
+        await world.quiet()
+        assert len(world.log.waiting) == 1
+
+
+async def test_a_large_change_of_a_client_that_has_gone_meanwhile_is_logged_all_the_same() -> None:
+    async with connected() as world:
+        await world.send(large())
+        world.socket.incoming.put_nowait(None)
+        world.validator.may_judge.set()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert len(world.log.waiting) == 1
 
 
 async def test_L10_what_was_held_back_does_not_overtake_what_was_given_up(change) -> None:

@@ -38,7 +38,7 @@ def built(tmp_path: Path) -> Path:
 async def browser(built: Path) -> AsyncIterator[TestClient[web.Request, web.Application]]:
     """A browser on a relay that serves this build."""
     settings = RelaySettings(redis_url="redis://nowhere", database_url="postgresql://nowhere")
-    doors = Doors(settings, None, None, None, None)  # type: ignore[arg-type]  nobody passes them here
+    doors = Doors(settings, None, None, None, None, None)  # type: ignore[arg-type]  nobody passes them here
     async with ClientSession() as to_bridge:
         app = _routes(settings, doors, {}, to_bridge, Pages(built))
         async with TestClient(TestServer(app), auto_decompress=False) as client:

@@ -398,6 +398,13 @@ def test_an_empty_answer_lets_the_others_be_asked_at_once(room: Room) -> None:
     assert [type(message) for message in bob.taken()] == [SyncStep1]
 
 
+def test_an_answer_with_too_many_ranges_to_compare_is_logged(room: Room) -> None:
+    """That costs an append that may say nothing new, never an edit (L12)."""
+    ann = join(room)
+    room.receive(ann, Refill(EMPTY_UPDATE, None))
+    assert ann.appended == [EMPTY_UPDATE]
+
+
 def test_when_the_asked_one_leaves_the_next_is_asked(room: Room) -> None:
     ann, bob = join(room), join(room)
     room.loaded(loaded_of(EMPTY_UPDATE))

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from pycrdt import Array, Doc, Map, Text, get_state, get_update, merge_updates
 
 from boardlog.errors import InvalidUpdate
+from boardlog.links import Ranges
 from boardlog.merge import EMPTY_UPDATE
-from boardlog.update import CLIENT_MAX, CLOCK_MAX, TYPE_DEPTH_MAX, VALUE_DEPTH_MAX, Ranges, dissect, validate
+from boardlog.update import CLIENT_MAX, CLOCK_MAX, TYPE_DEPTH_MAX, VALUE_DEPTH_MAX, dissect, validate
 
 THOROUGH = settings(
     max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], database=None

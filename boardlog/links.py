@@ -1,0 +1,74 @@
+"""What an update speaks of, and how its structs hang together (pure)."""
+
+from bisect import bisect_right
+from operator import attrgetter
+from typing import NamedTuple, TypeAlias
+
+GC, DELETED, JSON, BINARY, STRING, EMBED, FORMAT, TYPE, ANY, DOC, SKIP = range(11)
+"""The kinds of structs."""
+HAS_LEFT, HAS_RIGHT, HAS_KEY = 0x80, 0x40, 0x20
+"""Flags beside the kind: what stands before the content."""
+
+_MAY_BE_PARENTS = frozenset({TYPE, DELETED, GC})  # what was a type may be gone
+
+Intervals: TypeAlias = list[tuple[int, int]]
+"""Clocks from the first of each pair up to, not including, the second."""
+
+
+class Ranges(NamedTuple):
+    """What an update speaks of, by client id. Nobody changes the lists."""
+
+    structs: dict[int, Intervals]
+    """The clocks of its content, ascending and apart from one another; what it skips is not among them."""
+    deletes: dict[int, Intervals]
+    """The clocks that its delete set names, in the order of the bytes: they may overlap."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the update says nothing at all."""
+        return not self.structs and not self.deletes
+
+
+class Link(NamedTuple):
+    """How a struct hangs in the document."""
+
+    clock: int
+    kind: int
+    at: int
+    """The byte where it begins; the next one's is the byte behind it."""
+    content: int
+    """The byte where its content begins."""
+    is_child: bool = False
+    """Whether `client` and `target` name its parent; else they name its left neighbour."""
+    client: int = -1
+    """-1: none. It has the parent that its neighbours have, a root type if it has neither."""
+    target: int = 0
+    right: int = -1
+    """The client of its right neighbour, -1: none."""
+    right_target: int = 0
+
+
+Links: TypeAlias = dict[int, list[Link]]
+"""The structs of each client; what it skips counts as one, and one more of no length stands at the end."""
+_CLOCK = attrgetter("clock")
+
+
+def is_misplaced(link: Link, links: Links) -> bool:
+    """Tell a child of something that has no children.
+
+    `validate` refuses an update that holds both; spread over two, they meet only in the log.
+    """
+    if not link.is_child:
+        return False
+    parent = neighbour(link, links)
+    return parent is not None and parent.kind not in _MAY_BE_PARENTS
+
+
+def neighbour(link: Link, links: Links) -> Link | None:
+    """Return the parent of a child or the neighbour that shares its parent, None if the update does not have it."""
+    client, target = (link.right, link.right_target) if link.client < 0 else (link.client, link.target)
+    chain = links.get(client)
+    if chain is None or target < chain[0].clock:
+        return None
+    found = chain[bisect_right(chain, target, key=_CLOCK) - 1]
+    return None if found.kind == SKIP else found
