@@ -14,7 +14,7 @@ from redis.asyncio import RedisCluster
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import (
     ClusterDownError,
@@ -135,6 +135,17 @@ class _Cluster(RedisCluster):
 class _MasterPool(SentinelConnectionPool):
     """Connections to the current master; once closed for good, those to the Sentinels are closed too."""
 
+    async def get_master_address(self) -> tuple[str, int]:
+        """See SentinelConnectionPool. Raises MasterNotFoundError in words that can be logged."""
+        try:
+            host, port = await super().get_master_address()  # type: ignore[no-untyped-call]
+        except MasterNotFoundError:
+            raise MasterNotFoundError(
+                f"no Sentinel names a master {self.service_name} that is up. Do they run, are the name and "
+                "sentinel_password right?"
+            ) from None
+        return host, port
+
     async def release(self, connection: AbstractConnection) -> None:
         """See ConnectionPool. A master that was replaced while it was in use is not asked again."""
         address = connection.host, connection.port  # type: ignore[attr-defined]
@@ -174,10 +185,10 @@ async def is_replaced(redis: Redis, connection: Connection) -> bool:
     if isinstance(redis, RedisCluster) or not isinstance(redis.connection_pool, _MasterPool):
         return False
     try:
-        address = await redis.connection_pool.get_master_address()  # type: ignore[no-untyped-call]
+        address = await redis.connection_pool.get_master_address()
     except (RedisError, OSError):
         return False
-    return bool(address != (connection.host, connection.port))
+    return address != (connection.host, connection.port)
 
 
 async def check(redis: Redis) -> None:
