@@ -248,7 +248,11 @@ class Scripts:
 
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[str | bytes]) -> Any:
         """Run one script. Raises StorageUnavailable: then it ran, or not."""
-        (reply,) = answered(await self.pipeline([script.call(keys, args)]))
+        return await self.call(script.call(keys, args))
+
+    async def call(self, call: Call) -> Any:
+        """Have one call carried out. Raises StorageUnavailable: then it was, or not."""
+        (reply,) = answered(await self.pipeline([call]))
         return reply
 
     async def pipeline(self, calls: Sequence[Call]) -> list[Any]:

@@ -154,8 +154,7 @@ class RedisStreams:
 
     async def head(self, board: BoardId) -> Cursor | None:
         """See Streams."""
-        with unavailable():
-            last = await self.redis.execute_command("XREVRANGE", self.keys.log(board), "+", "-", "COUNT", 1)
+        last = await self.scripts.call(("XREVRANGE", self.keys.log(board), "+", "-", "COUNT", "1"))
         return from_fields(*last[0])[0] if last else None
 
     async def audit(self, positions: Sequence[tuple[BoardId, Cursor]]) -> list[Cursor | None]:
@@ -225,10 +224,7 @@ class RedisStreams:
             await self.scripts.pipeline([self._mark(boards)])  # a failure costs nothing but time: the sweep finds them
 
     async def _range(self, board: BoardId, start: str) -> list[RawEntry]:
-        with unavailable():
-            page: list[Any] = await self.redis.execute_command(
-                "XRANGE", self.keys.log(board), start, "+", "COUNT", PAGE_ENTRIES
-            )
+        page = await self.scripts.call(("XRANGE", self.keys.log(board), start, "+", "COUNT", str(PAGE_ENTRIES)))
         return [RawEntry(*from_fields(*entry)) for entry in page]
 
 
