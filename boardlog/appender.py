@@ -6,6 +6,7 @@ bytes before anything later; given up, everything that waits for that board fail
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -13,7 +14,7 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from boardlog.entry import UPDATES_PER_ENTRY_MAX, EntryKind, Payload, pack
-from boardlog.errors import BoardLogError, BoardNotFound, NoLog, StorageUnavailable
+from boardlog.errors import BoardLogError, BoardNotFound, LogFull, NoLog, StorageUnavailable
 from boardlog.ids import BoardId, Cursor
 from boardlog.log import BoardLog
 from boardlog.retry import RETRY_SECONDS_MAX, retrying
@@ -28,12 +29,13 @@ REPEATED = Counter(
     "append_attempts_repeated_total", "Entries sent again, their outcome being unknown", registry=METRICS
 )
 WAITING = Gauge("append_waiting_bytes", "Bytes of updates that wait for Redis", registry=METRICS)
+HELD = Gauge("appends_held", "1 while the logs are full and appends are held back", registry=METRICS)
 
 ENTRY_BYTES_MAX = 1024 * 1024
 """An entry takes further updates up to this size; a single larger update is an entry of its own."""
 BOARDS_PER_PIPELINE_MAX = 256
 WAITING_BYTES_MAX = 128 * 1024 * 1024
-"""What may wait for Redis on this node; beyond it `capacity` holds back the readers of sockets (G5)."""
+"""What may wait for Redis on this node; beyond it there is no room, and the readers of sockets wait (G5)."""
 
 
 class Source(Protocol):
@@ -81,6 +83,7 @@ class Appender:
         self._idle = asyncio.Event()
         self._idle.set()
         self._again: set[asyncio.Task[None]] = set()
+        self._is_held = False
         self.waiting_bytes = 0
         self.on_logged: Callable[[BoardId, Cursor], None] = lambda _board, _cursor: None
         """Called for each entry that Redis has acknowledged; must not raise."""
@@ -92,14 +95,24 @@ class Appender:
         queue.waiting.append((update, source))
         self.waiting_bytes += len(update)
         self._idle.clear()
-        if self.waiting_bytes > WAITING_BYTES_MAX:
-            self._room.clear()
+        self._measure()
         if not queue.in_flight:
             self._ready[board] = None
             self._wake.set()
 
+    def hold(self, is_held: bool) -> None:
+        """Hold new appends back, or let them go on; what was taken already goes on in any case (G5)."""
+        self._is_held = is_held
+        HELD.set(is_held)
+        self._measure()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more may be handed in now: the logs are not full, and not too much waits for Redis."""
+        return self._room.is_set()
+
     async def capacity(self) -> None:
-        """Wait until less than WAITING_BYTES_MAX waits for Redis. Cancel-safe."""
+        """Wait until there is room. Cancel-safe."""
         await self._room.wait()
 
     async def flushed(self) -> None:
@@ -159,9 +172,13 @@ class Appender:
     async def _repeat(self, failed: list[_Failed]) -> None:
         """Repeat entries with the same bytes until they are logged or the retry limit ends (L10)."""
         try:
-            async for attempt in retrying(self._retry_seconds_max):
-                with attempt:
-                    await self._attempt_again(failed)
+            while failed:
+                # A full Redis has said that it took nothing, so nobody is left in doubt however long it lasts. To give
+                # up would send every author away with 1013, to come back at once and with all that it has (G5).
+                with suppress(LogFull):
+                    async for attempt in retrying(self._retry_seconds_max):
+                        with attempt:
+                            await self._attempt_again(failed)
         except Exception as error:  # noqa: BLE001
             # Whatever it was, nobody may wait for ever: the sources are told, and their clients still hold the edits.
             log.warning("append_given_up", boards=len(failed), reason=str(error) or type(error).__name__)
@@ -181,7 +198,8 @@ class Appender:
         REPEATED.inc(len(failed))
         failed[:] = await self._attempt([batch for batch, _ in failed])
         if failed:
-            raise StorageUnavailable(str(failed[0][1]))
+            error = failed[0][1]
+            raise error if isinstance(error, StorageUnavailable) else StorageUnavailable(str(error))
 
     def _settle(self, batch: _Batch, appended: Appended) -> None:
         self._landed(batch)
@@ -210,7 +228,12 @@ class Appender:
 
     def _release(self, freed_bytes: int) -> None:
         self.waiting_bytes -= freed_bytes
-        if self.waiting_bytes <= WAITING_BYTES_MAX:
+        self._measure()
+
+    def _measure(self) -> None:
+        if self._is_held or self.waiting_bytes > WAITING_BYTES_MAX:
+            self._room.clear()
+        else:
             self._room.set()
 
     def _fail(self, batch: _Batch, error: BoardLogError) -> None:

@@ -48,6 +48,8 @@ def unavailable() -> Iterator[None]:
         OSError,
         TimeoutError,
         asyncpg.InterfaceError,
+        asyncpg.InternalClientError,  # a connection that the server has just ended, and whose end is still to be read
+        asyncpg.IdleInTransactionSessionTimeoutError,
         asyncpg.PostgresConnectionError,
         asyncpg.OperatorInterventionError,
         asyncpg.InsufficientResourcesError,

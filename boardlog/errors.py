@@ -33,6 +33,10 @@ class StorageUnavailable(BoardLogError):
     """Redis or PostgreSQL did not answer within the retry limit: nothing was acknowledged, try again."""
 
 
+class LogFull(StorageUnavailable):
+    """Redis holds as much as it may: nothing was appended, and nothing can be until boards are compacted (G5)."""
+
+
 class NoLog(BoardLogError):
     """The board has no stream in Redis: it has to be born again from its snapshot (L1)."""
 

@@ -31,9 +31,11 @@ class Loaded(NamedTuple):
     """Entries that no reader can decode: skipped here, quarantined by the next compaction (G6)."""
     cursor: Cursor
     first: Cursor | None
-    """The stream's first entry; None if the board has no stream, and so only its snapshot."""
+    """The first entry that was read of the stream; None if the board has no stream, and so only its snapshot."""
     linked: bool
     """Whether the snapshot's own entry stands in the stream, or there is no stream. If not, history was lost (L6)."""
+    is_slice: bool = False
+    """Whether the log may go on behind the cursor: no more was read of it."""
 
     @property
     def updates(self) -> list[bytes]:
@@ -63,6 +65,23 @@ class BoardLog:
         raw = await self.streams.read(board)
         snapshot = await self.snapshots.load(board)
         return assemble(snapshot, raw)
+
+    async def load_slice(self, board: BoardId, bytes_max: int) -> Loaded | None:
+        """Load a snapshot and the next of what its log has beyond it, as much as `read_from` gives at `bytes_max`.
+
+        For who stores the result by compare-and-set (L7): that the snapshot is still the one that was loaded proves
+        then that nothing is missing, for what follows was read from the snapshot's own entry on (L3, G3). None if that
+        entry does not stand in the log, or not any more: then only `load` helps.
+        Raises BoardNotFound, StorageUnavailable. Cancel-safe: it only reads.
+        """
+        snapshot = await self.snapshots.load(board)
+        raw = await self.streams.read_from(board, snapshot.cursor, bytes_max)
+        if raw is None:
+            return None
+        entries, unreadable = decode(raw)
+        cursor = raw[-1].cursor if raw else snapshot.cursor
+        is_slice = sum(entry.size_bytes for entry in raw) >= bytes_max
+        return Loaded(snapshot, entries, unreadable, cursor, snapshot.cursor, linked=True, is_slice=is_slice)
 
     async def birth(self, board: BoardId) -> None:
         """Give a board that has no log its anchor (L1). Raises BoardNotFound, StorageUnavailable. Repeatable."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import (
     ClusterDownError,
     NoScriptError,
+    OutOfMemoryError,
     ReadOnlyError,
     RedisClusterException,
     RedisError,
@@ -26,7 +28,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from boardlog.errors import InvalidSetting, StorageUnavailable
+from boardlog.errors import InvalidSetting, LogFull, StorageUnavailable
 
 Redis = RedisClient | RedisCluster
 Call = tuple[str | bytes, ...]
@@ -176,19 +178,23 @@ async def subscriber(redis: Redis) -> Connection:
     return connection
 
 
+def has_sentinel(redis: Redis) -> bool:
+    """Return whether Sentinel says where the master is."""
+    return isinstance(redis, RedisClient) and isinstance(redis.connection_pool, _MasterPool)
+
+
 async def is_replaced(redis: Redis, connection: Connection) -> bool:
     """Return whether Sentinel names another master than the one that a subscriber's connection leads to.
 
     Then the pool leaves that one, too: for some ten seconds, until Sentinel makes it a replica, it would take entries
-    that are lost with that. False if no Sentinel knows, and where there is none.
+    that are lost with that. False if no Sentinel knows.
     """
-    if isinstance(redis, RedisCluster) or not isinstance(redis.connection_pool, _MasterPool):
-        return False
+    pool: Any = redis.connection_pool  # type: ignore[union-attr]
     try:
-        address = await redis.connection_pool.get_master_address()
+        address = await pool.get_master_address()
     except (RedisError, OSError):
         return False
-    return address != (connection.host, connection.port)
+    return bool(address != (connection.host, connection.port))
 
 
 async def check(redis: Redis) -> None:
@@ -207,7 +213,31 @@ def unavailable() -> Iterator[None]:
     try:
         yield
     except (RedisError, RedisClusterException, OSError) as error:
-        raise StorageUnavailable(f"Redis did not carry out a command: {error}") from error
+        raise refusal(error) from error
+
+
+def refusal(error: Exception) -> StorageUnavailable:
+    """Return what a failure of Redis means: LogFull where it has reached its `maxmemory`, and so did nothing."""
+    if isinstance(error, StorageUnavailable):
+        return error
+    if isinstance(error, OutOfMemoryError):
+        return LogFull("Redis has reached its maxmemory: see whether PostgreSQL and the workers are well.")
+    return StorageUnavailable(f"Redis did not carry out a command: {error}")
+
+
+async def memory(redis: Redis) -> tuple[int, int]:
+    """Return the bytes that Redis uses and its `maxmemory`, 0 if it has none. Raises StorageUnavailable.
+
+    Of a cluster, those of the fullest master.
+    """
+    with unavailable():
+        if isinstance(redis, RedisCluster):
+            await redis.initialize()
+            told = list((await redis.info("memory", target_nodes=RedisCluster.PRIMARIES)).values())
+        else:
+            told = [await redis.info("memory")]
+    masters = [(int(one["used_memory"]), int(one.get("maxmemory", 0))) for one in told]
+    return max(masters, key=lambda master: master[0] / (master[1] or sys.maxsize))
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,10 +316,8 @@ class Scripts:
 def answered(replies: list[Any]) -> list[Any]:
     """Return replies none of which is an exception. Raises StorageUnavailable with the first one that is."""
     for reply in replies:
-        if isinstance(reply, StorageUnavailable):
-            raise reply
         if isinstance(reply, Exception):
-            raise StorageUnavailable(f"Redis did not carry out a command: {reply}") from reply
+            raise refusal(reply)
     return replies
 
 

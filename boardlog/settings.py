@@ -21,6 +21,8 @@ class ServiceSettings:
     log_level: str = "INFO"
     node_name: str = ""
     """Shown by /health and in every log line; the host's name if empty."""
+    redis_memory_bytes_max: int = 0
+    """Appends are held back while Redis uses more (G5); where it is 0, `fullness.limit_bytes` tells."""
     redis_key_prefix: str = ""
     """Stands before every key and channel, so that several systems can share a server."""
 

@@ -1,7 +1,7 @@
 """Snapshots on PostgreSQL: a board's folded state at a cursor, stored by compare-and-set (L7, G3)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -33,6 +33,8 @@ class Snapshot:
     """One Yjs v1 update, pending structs and deletions included."""
     state_vector: bytes
     """The state vector of `state`, as y-protocols encode it."""
+    stored_at: datetime | None = field(default=None, compare=False)
+    """When it was stored, by the database's clock; None before."""
 
 
 class Quarantined(NamedTuple):
@@ -102,8 +104,8 @@ class PostgresSnapshots:
         """See Snapshots."""
         with unavailable():
             row = await self._pool.fetchrow(
-                "SELECT version, cursor_ms, cursor_seq, cursor_tag, previous_ms, previous_seq, state, state_vector"
-                " FROM canvas_snapshots WHERE board_id = $1",
+                "SELECT version, cursor_ms, cursor_seq, cursor_tag, previous_ms, previous_seq, state, state_vector,"
+                " updated_at FROM canvas_snapshots WHERE board_id = $1",
                 board,
             )
         if row is None:
@@ -115,6 +117,7 @@ class PostgresSnapshots:
             EntryId(row["previous_ms"], row["previous_seq"]),
             _unpack(board, row["state"]),
             row["state_vector"],
+            row["updated_at"],
         )
 
     async def load_cursor(self, board: BoardId) -> Cursor:

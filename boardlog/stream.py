@@ -9,16 +9,23 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+from boardlog import redis as redis_module
 from boardlog.entry import ANCHOR, EntryKind, Payload, from_fields, pack
 from boardlog.errors import NoLog, StorageUnavailable
 from boardlog.ids import BoardId, Cursor, EntryId, Tag
 from boardlog.keys import Keys
-from boardlog.redis import Call, Redis, Scripts, answered, unavailable
+from boardlog.redis import Call, Redis, Scripts, answered, refusal, unavailable
 
 PUBLISH_PAYLOAD_BYTES_MAX = 64 * 1024
 """Larger entries are announced by their link alone: subscribers' buffers on the server are limited (L3)."""
 PAGE_ENTRIES = 500
 """Entries read in one command, so that a long log does not stall Redis for everyone."""
+PAGE_ENTRIES_FIRST = 64
+"""Entries of a first page, when nothing is known of their size; most logs are no longer."""
+PAGE_BYTES = 1024 * 1024
+"""What a page is cut to once their size is known: Redis holds every reply in memory until it is taken."""
+ENTRY_BYTES = 1024
+"""What an entry is reckoned to take in a reader's memory beside its payload."""
 DUE_AFTER_MS = 30_000
 """A changed board is compacted within about this time."""
 
@@ -30,6 +37,11 @@ class RawEntry(NamedTuple):
 
     cursor: Cursor
     payload: bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """What it is reckoned to take in a reader's memory."""
+        return ENTRY_BYTES + len(self.payload)
 
 
 class Append(NamedTuple):
@@ -47,6 +59,14 @@ class Appended(NamedTuple):
     cursor: Cursor
 
 
+class Memory(NamedTuple):
+    """What the logs' server holds."""
+
+    used_bytes: int
+    max_bytes: int
+    """Its `maxmemory`, at which it refuses every append; 0 if it has none."""
+
+
 class Streams(Protocol):
     """Where logs are kept: on Redis here, in memory in `twin.py`. Both pass the same contract tests."""
 
@@ -59,8 +79,11 @@ class Streams(Protocol):
     async def read(self, board: BoardId) -> list[RawEntry]:
         """Return the whole stream, oldest first; empty if there is none."""
 
-    async def read_from(self, board: BoardId, cursor: Cursor) -> list[RawEntry] | None:
-        """Return what follows `cursor`, or None if its own entry is gone: then only a load helps (L3)."""
+    async def read_from(self, board: BoardId, cursor: Cursor, bytes_max: int | None = None) -> list[RawEntry] | None:
+        """Return what follows `cursor`, or None if its own entry is gone: then only a load helps (L3).
+
+        With `bytes_max`, no more than the first entries that reach it by their `size_bytes`.
+        """
 
     async def head(self, board: BoardId) -> Cursor | None:
         """Return the last entry's cursor, or None if there is no entry."""
@@ -85,6 +108,9 @@ class Streams(Protocol):
 
     async def publish_presence(self, messages: Sequence[tuple[BoardId, bytes]]) -> None:
         """Send each message to every node that follows its board's presence channel; nothing is kept."""
+
+    async def memory(self) -> Memory:
+        """Return how much memory is used where the logs are kept: of several servers, the fullest one's (G5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,26 +157,32 @@ class RedisStreams:
         Where that is gone, trimmed or lost in a failover meanwhile, reading begins again.
         """
         entries: list[RawEntry] = []
+        count = PAGE_ENTRIES_FIRST
         while True:
-            page = await self._range(board, str(entries[-1].cursor.id) if entries else "-")
+            page = await self._range(board, str(entries[-1].cursor.id) if entries else "-", count)
             if entries and (not page or page[0].cursor != entries[-1].cursor):
                 entries = []
                 continue
             entries += page[1:] if entries else page
-            if len(page) < PAGE_ENTRIES:
+            if len(page) < count:
                 return entries
+            count = _next_count(page)
 
-    async def read_from(self, board: BoardId, cursor: Cursor) -> list[RawEntry] | None:
+    async def read_from(self, board: BoardId, cursor: Cursor, bytes_max: int | None = None) -> list[RawEntry] | None:
         """See Streams. Every page begins with the last entry of the one before: a trim between them shows."""
         entries: list[RawEntry] = []
+        count = PAGE_ENTRIES_FIRST
         while True:
-            page = await self._range(board, str(cursor.id))
+            page = await self._range(board, str(cursor.id), count)
             if not page or page[0].cursor != cursor:
                 return None
             entries += page[1:]
-            if len(page) < PAGE_ENTRIES:
+            if bytes_max is not None and len(begin := beginning(entries, bytes_max)) < len(entries):
+                return begin
+            if len(page) < count:
                 return entries
             cursor = page[-1].cursor
+            count = _next_count(page)
 
     async def head(self, board: BoardId) -> Cursor | None:
         """See Streams."""
@@ -223,16 +255,34 @@ class RedisStreams:
             self._unmarked.clear()
             await self.scripts.pipeline([self._mark(boards)])  # a failure costs nothing but time: the sweep finds them
 
-    async def _range(self, board: BoardId, start: str) -> list[RawEntry]:
-        page = await self.scripts.call(("XRANGE", self.keys.log(board), start, "+", "COUNT", str(PAGE_ENTRIES)))
+    async def memory(self) -> Memory:
+        """See Streams."""
+        return Memory(*await redis_module.memory(self.redis))
+
+    async def _range(self, board: BoardId, start: str, count: int) -> list[RawEntry]:
+        page = await self.scripts.call(("XRANGE", self.keys.log(board), start, "+", "COUNT", str(count)))
         return [RawEntry(*from_fields(*entry)) for entry in page]
 
 
+def beginning(entries: list[RawEntry], bytes_max: int) -> list[RawEntry]:
+    """Return the first entries that reach `bytes_max` by their `size_bytes`, or all; at least one, if there is any."""
+    size_bytes = 0
+    for place, entry in enumerate(entries):
+        size_bytes += entry.size_bytes
+        if size_bytes >= bytes_max:
+            return entries[: place + 1]
+    return entries
+
+
+def _next_count(page: Sequence[RawEntry]) -> int:
+    """Return how many entries the next page may have; at least two, the first being the last one of this page."""
+    size_bytes = sum(entry.size_bytes for entry in page)
+    return max(2, min(PAGE_ENTRIES, PAGE_BYTES * len(page) // size_bytes))
+
+
 def _appended(reply: Any, append: Append) -> Appended | NoLog | StorageUnavailable:
-    if isinstance(reply, StorageUnavailable):
-        return reply
     if isinstance(reply, Exception):
-        return StorageUnavailable(f"Redis refused an append: {reply}")
+        return refusal(reply)
     if reply is None:
         return NoLog(f"Board {append.board} has no log in Redis.")
     previous_id, previous_tag, entry_id = reply

@@ -17,7 +17,7 @@ from redis.asyncio.connection import Connection
 from redis.exceptions import RedisError
 
 from boardlog.errors import StorageUnavailable
-from boardlog.redis import Redis, is_replaced, subscriber
+from boardlog.redis import Redis, has_sentinel, is_replaced, subscriber
 from boardlog.retry import retrying_forever
 
 log = structlog.get_logger()
@@ -28,7 +28,7 @@ SILENCE_SECONDS_MAX = 15.0
 """A connection that answers no PING for this long is given up and made anew: a cut cable sends no reset."""
 PING_SECONDS = 5.0
 MASTER_CHECK_SECONDS = 1.0
-"""How often Sentinel, where there is one, is asked whether the connection still leads to the master."""
+"""How often Sentinel is asked whether the connection still leads to the master."""
 RECONNECT_PAUSE_SECONDS = 0.05
 RECONNECT_WAIT_SECONDS_MAX = 2.0
 
@@ -104,7 +104,8 @@ class Tail:
                     tasks.create_task(self._read(connection))
                     tasks.create_task(self._write(connection))
                     tasks.create_task(self._watch(connection))
-                    tasks.create_task(self._watch_master(connection))
+                    if has_sentinel(self._redis):
+                        tasks.create_task(self._watch_master(connection))
             except* (RedisError, OSError) as errors:
                 log.warning("tail_disconnected", reason=str(errors.exceptions[0]))
             finally:

@@ -4,22 +4,24 @@ The contract tests hold each to the same cases as the real servers. Time is a fu
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import count
 
 from boardlog.due import Claim
 from boardlog.entry import ANCHOR, EntryKind, Payload, pack
-from boardlog.errors import BoardNotFound, NoLog, StaleSnapshot, StorageUnavailable
+from boardlog.errors import BoardNotFound, LogFull, NoLog, StaleSnapshot, StorageUnavailable
 from boardlog.ids import GENESIS, BoardId, Cursor, EntryId, Tag
 from boardlog.keys import Keys
 from boardlog.merge import EMPTY_STATE_VECTOR, EMPTY_UPDATE
 from boardlog.snapshots import LIST_BOARDS_MAX, BoardSummary, Quarantined, Snapshot
-from boardlog.stream import DUE_AFTER_MS, PUBLISH_PAYLOAD_BYTES_MAX, Append, Appended, RawEntry
+from boardlog.stream import DUE_AFTER_MS, PUBLISH_PAYLOAD_BYTES_MAX, Append, Appended, Memory, RawEntry, beginning
 
 Clock = Callable[[], int]
 """Milliseconds since the epoch, as the server's clock has them: it may be set back."""
 Publish = Callable[[str, bytes], None]
+
+FULL = "The server has reached its maxmemory."
 
 _NEVER = EntryId(0, 0)
 _REBASE = pack(Payload(EntryKind.REBASE, ()))
@@ -108,6 +110,8 @@ class TwinStreams:
         self._publish = publish
         self._keys = keys or Keys()
         self._streams: dict[BoardId, _Stream] = {}
+        self.memory_max_bytes = 0
+        """As a server's `maxmemory`: once more is used, appends and births are refused; 0 for no such bound."""
 
     def lose_everything(self) -> None:
         """Forget all logs, as FLUSHALL or a restart without persistence does."""
@@ -129,10 +133,12 @@ class TwinStreams:
         self._due.mark_now([append.board for append in appends], DUE_AFTER_MS)
         return outcomes
 
-    def _append(self, append: Append) -> Appended | NoLog:
+    def _append(self, append: Append) -> Appended | NoLog | StorageUnavailable:
         stream = self._streams.get(append.board)
         if stream is None or not stream.entries:
             return NoLog(f"Board {append.board} has no log in Redis.")
+        if self._is_full():
+            return LogFull(FULL)
         previous = stream.entries[-1].cursor
         cursor = Cursor(stream.next_id(self._clock()), append.tag)
         stream.add(cursor, append.payload)
@@ -149,6 +155,8 @@ class TwinStreams:
         stream = self._streams.setdefault(board, _Stream())
         if stream.entries:
             return
+        if self._is_full():
+            raise LogFull(FULL)
         if anchor.id > stream.last:
             stream.add(anchor, pack(ANCHOR))
         else:
@@ -158,10 +166,13 @@ class TwinStreams:
         """See Streams."""
         return self.now(board)
 
-    async def read_from(self, board: BoardId, cursor: Cursor) -> list[RawEntry] | None:
+    async def read_from(self, board: BoardId, cursor: Cursor, bytes_max: int | None = None) -> list[RawEntry] | None:
         """See Streams."""
         place = self._stream(board).place(cursor)
-        return None if place is None else self._entries(board)[place + 1 :]
+        if place is None:
+            return None
+        entries = self._entries(board)[place + 1 :]
+        return entries if bytes_max is None else beginning(entries, bytes_max)
 
     async def head(self, board: BoardId) -> Cursor | None:
         """See Streams."""
@@ -213,6 +224,17 @@ class TwinStreams:
         for board, message in messages:
             self._publish(self._keys.presence(board), message)
 
+    async def memory(self) -> Memory:
+        """See Streams."""
+        return self._memory()
+
+    def _is_full(self) -> bool:
+        return 0 < self.memory_max_bytes < self._memory().used_bytes
+
+    def _memory(self) -> Memory:
+        entries = (entry for stream in self._streams.values() for entry in stream.entries)
+        return Memory(sum(entry.size_bytes for entry in entries), self.memory_max_bytes)
+
     def _stream(self, board: BoardId) -> _Stream:
         return self._streams.get(board) or _Stream()
 
@@ -233,6 +255,11 @@ class TwinSnapshots:
         """Return the committed snapshot of a board that exists."""
         return self._rows[board][0]
 
+    def fall_back(self, snapshot: Snapshot) -> None:
+        """Have an earlier snapshot of a board again, as after a failover to a lagging replica."""
+        _, created_at, updated_at = self._rows[snapshot.board]
+        self._rows[snapshot.board] = (snapshot, created_at, updated_at)
+
     async def create(self, board: BoardId) -> bool:
         """See Snapshots."""
         if board in self._rows:
@@ -245,7 +272,8 @@ class TwinSnapshots:
         """See Snapshots."""
         if board not in self._rows:
             raise BoardNotFound(f"There is no board {board}.")
-        return self.now(board)
+        snapshot, _, stored_at = self._rows[board]
+        return replace(snapshot, stored_at=stored_at)
 
     async def load_cursor(self, board: BoardId) -> Cursor:
         """See Snapshots."""
@@ -262,7 +290,11 @@ class TwinSnapshots:
             kept.setdefault((one.cursor, one.position), one)
 
     async def summaries(self, boards: Sequence[BoardId] | None = None) -> list[BoardSummary]:
-        """See Snapshots. Nothing is compressed here: both sizes are the state's."""
+        """See Snapshots."""
+        return self.summaries_now(boards)
+
+    def summaries_now(self, boards: Sequence[BoardId] | None = None) -> list[BoardSummary]:
+        """Return what `summaries` does. Nothing is compressed here: both sizes are the state's."""
         rows = [row for board, row in self._rows.items() if boards is None or board in boards]
         rows.sort(key=lambda row: row[2], reverse=True)
         return [

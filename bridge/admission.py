@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from boardlog.access import Access, key_from
-from boardlog.errors import BoardNotFound
+from boardlog.errors import BoardNotFound, StorageUnavailable
 from boardlog.grant import Forbidden, Grant
 from boardlog.ids import parse_board_id
 from boardlog.snapshots import Snapshots
@@ -35,3 +35,5 @@ class Admission:
             await self._snapshots.load_cursor(grant.board)
         except BoardNotFound:
             await self._snapshots.create(grant.board)
+        except StorageUnavailable:
+            pass  # a board that is held goes on without the database; another is refused when it has to be loaded (G5)

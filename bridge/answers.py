@@ -6,7 +6,7 @@ import structlog
 from aiohttp import web
 from prometheus_client import Counter
 
-from boardlog.errors import BoardLogError, BoardNotFound, InvalidBoardId, StorageUnavailable
+from boardlog.errors import BoardLogError, BoardNotFound, InvalidBoardId, LogFull, StorageUnavailable
 from boardlog.grant import Forbidden, Unauthenticated
 from boardlog.telemetry import METRICS
 from bridge.errors import (
@@ -25,6 +25,9 @@ from bridge.errors import (
 log = structlog.get_logger()
 
 REQUESTS = Counter("bridge_requests_total", "Requests, by method and status", ["method", "status"], registry=METRICS)
+
+FULL_RETRY_AFTER = {"Retry-After": "30"}
+"""Longer than other 503s say: a full log needs its database back, and some time then."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -64,6 +67,7 @@ _STATUSES: dict[type[BoardLogError], int] = {
     UnknownAsset: 422,
     BrokenPicture: 422,
     StorageUnavailable: 503,
+    LogFull: 503,
 }
 _MORE_HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}
 
@@ -75,6 +79,8 @@ def _error_response(error: BoardLogError) -> web.Response:
         return web.json_response({"error": str(error), "fields": fields}, status=status)
     if status < 500:
         return _sentence(status, str(error), _MORE_HEADERS.get(status))
+    if isinstance(error, LogFull):  # the log tells of it once, not for every request
+        return _sentence(503, str(error), FULL_RETRY_AFTER)
     log.error("request_failed", status=status, reason=str(error))
     sentence = "The board's storage is not available just now: try again."
     return _sentence(

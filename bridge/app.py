@@ -20,6 +20,7 @@ from boardlog.appender import Appender
 from boardlog.audit import audit_forever
 from boardlog.folding import Folder
 from boardlog.follow import Following
+from boardlog.fullness import Fullness
 from boardlog.health import health_routes
 from boardlog.keys import Keys
 from boardlog.log import BoardLog
@@ -66,6 +67,7 @@ async def serve(settings: BridgeSettings) -> None:
     randomness = random.SystemRandom()
     replicas = Replicas(Following(board_log, tail, keys), folder, appender, randomness.getrandbits)
     appender.on_logged = replicas.logged
+    fullness = Fullness(board_log.streams, settings.redis_memory_bytes_max, appender.hold)
     REPLICAS.set_function(lambda: len(replicas))
     writer = Writer(replicas, appender, time.monotonic)
     publisher = Publisher(board_log.streams)
@@ -83,7 +85,8 @@ async def serve(settings: BridgeSettings) -> None:
     try:
         # If one of these ends, the bridge cannot keep its promises: the group ends the process with it.
         async with asyncio.TaskGroup() as tasks:
-            work = (appender.run(), tail.run(), publisher.run(), audit_forever(replicas.follows, board_log.streams))
+            audit = audit_forever(replicas.follows, board_log.streams)
+            work = (appender.run(), tail.run(), publisher.run(), fullness.watch(), audit)
             background = [tasks.create_task(part) for part in work]
             await folder.warm()  # an agent's first write must not wait for a process to start
             await runner.setup()
@@ -91,12 +94,7 @@ async def serve(settings: BridgeSettings) -> None:
             log.info("listening", port=settings.port)
             await stop.wait()
             await runner.cleanup()
-            replicas.close()
-            agents.close()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(FAREWELL_SECONDS_MAX):
-                    await publisher.flushed()
-                    await appender.flushed()  # a copy may have held what the log has lost (G4)
+            await _say_goodbye(replicas, agents, publisher, appender)
             for task in background:
                 task.cancel()
     finally:
@@ -104,3 +102,13 @@ async def serve(settings: BridgeSettings) -> None:
         await redis.aclose()
         pool.terminate()
     log.info("stopped")
+
+
+async def _say_goodbye(replicas: Replicas, agents: AgentPresence, publisher: Publisher, appender: Appender) -> None:
+    """Give back what a copy holds and its log has lost (G4), and take the agents off people's screens."""
+    replicas.close()
+    agents.close()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(FAREWELL_SECONDS_MAX):
+            await publisher.flushed()
+            await appender.flushed()

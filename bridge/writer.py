@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 
 from boardlog.appender import Appender
-from boardlog.errors import BoardLogError, StorageUnavailable
+from boardlog.errors import BoardLogError, LogFull, StorageUnavailable
 from boardlog.ids import BoardId, EntryId
 from boardlog.stream import Appended
 from boardlog.update import validate
@@ -54,10 +54,12 @@ class Writer:
     async def write(self, board: BoardId, compose: Callable[[Records], Changes]) -> EntryId | None:
         """Change a board; return the entry that says so once it is in the log (G1), or None if nothing changed.
 
-        `compose` gets the records as they stand, and may raise to refuse. Raises BoardNotFound, StorageUnavailable.
+        `compose` gets the records as they stand, and may raise to refuse. Raises BoardNotFound, StorageUnavailable;
+        LogFull if nothing can be appended just now (G5).
         Cancelled while the append is under way, the change is still made.
         """
         async with self._replicas.use(board) as held, held.lock:
+            self._refuse_if_full()
             before = held.replica.records
             changes = compose(before)
             items = held.replica.items_of(changes)
@@ -73,6 +75,11 @@ class Writer:
                 held.intents.add(one)
             held.replica.on_entries = lambda updates: self._look_after(held, updates)
             return await self._append(held, changes)
+
+    def _refuse_if_full(self) -> None:
+        """An agent is told to come back, where a browser's socket would not be read (G5)."""
+        if not self._appender.has_room:
+            raise LogFull("The boards' log is full just now: nothing was written, try again later.")
 
     async def _append(self, held: Held, changes: Changes) -> EntryId | None:
         replica = held.replica
@@ -111,6 +118,7 @@ class Writer:
         board = held.replica.board
         try:
             async with held.lock:
+                self._refuse_if_full()
                 undone = held.intents.undone(held.replica.records, self._clock())
                 held.intents.written(held.replica.items_of(undone))
                 await self._append(held, undone)

@@ -15,6 +15,7 @@ from boardlog import database
 from boardlog import redis as redis_module
 from boardlog.due import RedisDue
 from boardlog.folding import Folder
+from boardlog.fullness import Fullness
 from boardlog.health import health_routes
 from boardlog.keys import Keys
 from boardlog.log import BoardLog
@@ -45,13 +46,16 @@ async def serve(settings: WorkerSettings) -> None:
     scripts, keys = Scripts(redis), Keys(settings.redis_key_prefix)
     streams, due = RedisStreams(redis, scripts, keys), RedisDue(redis, scripts, keys)
     snapshots = PostgresSnapshots(pool)
-    worker = Worker(due, streams, Compaction(BoardLog(streams, snapshots), folder), settings.boards_max)
+    fullness = Fullness(streams, settings.redis_memory_bytes_max)
+    compaction = Compaction(BoardLog(streams, snapshots), folder, is_memory_scarce=lambda: fullness.is_scarce)
+    worker = Worker(due, streams, compaction, settings.boards_max)
     sweep = Sweep(streams, snapshots, due)
     checks = {"redis": partial(redis_module.check, redis), "database": partial(database.check, pool)}
     try:
         async with _answering(listener, checks, lambda: {"node": settings.name, "compacting": sorted(worker.boards)}):
             log.info("listening", port=settings.port)
-            await _work(worker, stop, [sweep_forever(sweep, settings.sweep_seconds), watch_due_forever(due)])
+            sweeping = sweep_forever(sweep, settings.sweep_seconds)
+            await _work(worker, stop, [sweeping, watch_due_forever(due), fullness.watch()])
     finally:
         await folder.close()
         await redis.aclose()

@@ -18,10 +18,12 @@ from boardlog.merge import Folded
 from boardlog.snapshots import STATE_BYTES_MAX, Quarantined, Snapshot
 from boardlog.stream import DUE_AFTER_MS
 from boardlog.telemetry import METRICS
-from persistence_worker.plan import SETTLE_MS, Fold, Found, Rebase, Skip, Trim, plan
+from persistence_worker.plan import SCARCE_SETTLE_MS, SETTLE_MS, Fold, Found, Rebase, Skip, Trim, plan
 
 log = structlog.get_logger()
 
+SLICE_BYTES_MAX = 16 * 1024 * 1024
+"""What is read of a log at once, by its entries' `size_bytes`: one that grew for hours is folded in slices (G5)."""
 ROUNDS_MAX = 4
 """Looks at one board in one pass: a lost history takes a rebase and a second look, and may be lost again meanwhile."""
 REJECTED = "It cannot be folded: it cannot be read, or the fold fails or dies of it."
@@ -85,9 +87,11 @@ class Compaction:
     board_log: BoardLog
     folder: Folds
     now: Callable[[], datetime] = utc_now
+    is_memory_scarce: Callable[[], bool] = lambda: False
+    """Whether logs should be trimmed as soon as they may (G5)."""
 
     async def run(self, board: BoardId) -> Done:
-        """Bring a board's snapshot up to its log, and trim the log.
+        """Bring a board's snapshot up to its log, or on by a slice of it, and trim the log.
 
         Raises StorageUnavailable, and BoardLogError for a board that needs an operator. It may be cancelled anywhere,
         and repeated after any error: what was stored is found again.
@@ -107,9 +111,9 @@ class Compaction:
 
     async def _look(self, board: BoardId) -> Done | None:
         """Do what the board needs most; None if it has to be looked at again at once."""
-        loaded = await self.board_log.load(board)
-        found = await self._found(loaded)
-        match plan(found):
+        loaded = await self.board_log.load_slice(board, SLICE_BYTES_MAX) or await self.board_log.load(board)
+        found = self._found(loaded)
+        match plan(found, self._settle_ms):
             case Skip():
                 return Done(Outcome.SKIPPED, found.head, None)
             case Rebase():
@@ -123,9 +127,14 @@ class Compaction:
             case Fold(keep_from):
                 return await self._fold(loaded, keep_from)
 
-    async def _found(self, loaded: Loaded) -> Found:
+    @property
+    def _settle_ms(self) -> int:
+        return SCARCE_SETTLE_MS if self.is_memory_scarce() else SETTLE_MS
+
+    def _found(self, loaded: Loaded) -> Found:
         snapshot = loaded.snapshot
-        found = Found(
+        stored_at = snapshot.stored_at or self.now()
+        return Found(
             snapshot=snapshot.cursor,
             kept_from=snapshot.previous,
             head=loaded.cursor,
@@ -135,16 +144,9 @@ class Compaction:
                 entry.payload.kind is EntryKind.REBASE and entry.cursor.id > snapshot.cursor.id
                 for entry in loaded.entries
             ),
-            age_ms=0,
+            # By the database's clock against ours.
+            age_ms=int((self.now() - stored_at).total_seconds() * 1000),
         )
-        return found._replace(age_ms=await self._age_ms(snapshot.board)) if found.is_unchanged else found
-
-    async def _age_ms(self, board: BoardId) -> int:
-        """Return how long ago the board's snapshot was stored, by the database's clock against ours."""
-        summaries = await self.board_log.snapshots.summaries([board])
-        if not summaries:
-            raise BoardNotFound(f"There is no board {board}.")
-        return int((self.now() - summaries[0].updated_at).total_seconds() * 1000)
 
     async def _fold(self, loaded: Loaded, keep_from: EntryId) -> Done | None:
         started = time.perf_counter()
@@ -176,7 +178,11 @@ class Compaction:
             trimmed=trimmed,
             seconds=round(time.perf_counter() - started, 3),
         )
-        return None if trimmed is None else Done(Outcome.FOLDED, new.cursor, SETTLE_MS)
+        if trimmed is None:
+            return None
+        if loaded.is_slice:  # boards that have waited longer come first
+            return Done(Outcome.FOLDED, None, 0)
+        return Done(Outcome.FOLDED, new.cursor, self._settle_ms)
 
     async def _rebase(self, snapshot: Snapshot) -> None:
         """Reconnect a log without the snapshot's entry, if it is still there and still so: the next look tells."""

@@ -11,6 +11,12 @@ Until then the log reaches back to the snapshot before, which a database has aga
 replica. A younger one must not count as settled, whatever made the board due: its last client may have left again.
 """
 
+SCARCE_SETTLE_MS = 15_000
+"""The same where memory is scarce (G5): as much as a replica may lag behind whatever happens.
+
+So many slices of a long log, stored one soon after the other, also leave it as it was before the first of them.
+"""
+
 _EVERYTHING = EntryId(0, 0)
 
 
@@ -29,7 +35,7 @@ class Found(NamedTuple):
     rebased: bool
     """Whether an entry above the snapshot's tells every reader to reload: a rebase for this loss, by whomever."""
     age_ms: int
-    """How long ago the snapshot was stored. Asked for only where nothing is new."""
+    """How long ago the snapshot was stored."""
 
     @property
     def is_unchanged(self) -> bool:
@@ -59,16 +65,16 @@ class Trim(NamedTuple):
     """When to look again whether the snapshot has settled; None if the log is as short as it gets."""
 
 
-def plan(found: Found) -> Skip | Rebase | Fold | Trim:
-    """Decide what to do with a board."""
+def plan(found: Found, settle_ms: int = SETTLE_MS) -> Skip | Rebase | Fold | Trim:
+    """Decide what to do with a board, whose snapshot counts as settled after `settle_ms`."""
     if not found.in_stream:
         return Skip()
     if not found.linked:
         # The log's old entries may be in no snapshot, not even in the one before: nothing may be dropped by its id.
         return Fold(_EVERYTHING) if found.rebased else Rebase()
     if not found.is_unchanged:
-        return Fold(found.snapshot.id)
-    if found.age_ms < SETTLE_MS:
+        return Fold(found.snapshot.id if found.age_ms >= SCARCE_SETTLE_MS else found.kept_from)
+    if found.age_ms < settle_ms:
         # Again from the snapshot before: whoever stored this one may have died before its trim.
-        return Trim(found.kept_from, SETTLE_MS - found.age_ms)
+        return Trim(found.kept_from, settle_ms - found.age_ms)
     return Trim(found.snapshot.id, None)

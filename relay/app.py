@@ -20,6 +20,7 @@ from boardlog.audit import audit_forever
 from boardlog.due import RedisDue
 from boardlog.folding import Folder
 from boardlog.follow import Following
+from boardlog.fullness import Fullness
 from boardlog.health import health_routes
 from boardlog.keys import Keys
 from boardlog.log import BoardLog
@@ -70,6 +71,7 @@ async def _running(
     snapshots = PostgresSnapshots(pool)
     board_log = BoardLog(streams, snapshots)
     appender = Appender(board_log)
+    fullness = Fullness(streams, settings.redis_memory_bytes_max, appender.hold)
     tail = Tail(redis)
     publisher = Publisher(streams)
     folder = Folder(processes_max=1)
@@ -87,6 +89,7 @@ async def _running(
                     appender.run(),
                     tail.run(),
                     publisher.run(),
+                    fullness.watch(),
                     audit_forever(hub.follows, streams),
                     _keep_alive_forever(lambda: list(doors.connections)),
                 )

@@ -6,6 +6,7 @@ bytes in it next to nothing.
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 import structlog
 from aiohttp import WSMsgType, web
@@ -17,7 +18,7 @@ from boardlog.grant import Grant
 from boardlog.stream import Appended
 from relay import protocol
 from relay.room import Room, close_for
-from relay.session import CloseCode, SendState, Session
+from relay.session import Append, CloseCode, Command, Refill, SendState, Session
 from relay.unlogged import Unlogged
 
 log = structlog.get_logger()
@@ -29,6 +30,8 @@ CLOSE_SECONDS_MAX = 5.0
 STATE_SECONDS_MAX = 60.0
 """A client that has not taken a board's state in this time is too slow (G7)."""
 OUTBOX_POLL_SECONDS = 0.05
+HELD_POLL_SECONDS = 1.0
+"""How often a client that is held back is looked after: it may have gone."""
 QUIET_SECONDS_MAX = 20.0
 """A client that was sent nothing for this long gets a frame: stock ones drop a silent socket at 30 s (L16)."""
 
@@ -180,11 +183,25 @@ class Connection:
             return
         if isinstance(command, SendState):
             await self._state_taken()
-        await self._appender.capacity()
+        elif not self._appender.has_room and _adds(room, command):
+            await self._room_in_the_log()
         if self._closing is not None:
             return  # an earlier change was given up meanwhile: this one must not overtake it (L10)
         room.receive(self, command)
         await self._may_read.wait()
+
+    async def _room_in_the_log(self) -> None:
+        """Wait until the log takes more (G5), or this connection ends. What is held back its author still has.
+
+        The socket is not read meanwhile, so that what the client says next stays in its order, and with the client.
+        """
+        while self._closing is None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(HELD_POLL_SECONDS):
+                    await self._appender.capacity()
+                    return
+            if self._transport.is_closing():
+                self.close(CloseCode.GOING_AWAY, "The client has gone.")
 
     async def _state_taken(self) -> None:
         """Wait until an earlier answer has been taken: asking again and again must not pile up whole boards (G7)."""
@@ -223,3 +240,14 @@ class Connection:
             self._state_bytes = 0
         elif waiting_bytes > self._outbox_bytes_max + self._state_bytes:
             self.close(CloseCode.TOO_SLOW, "This client takes its messages too slowly.")
+
+
+def _adds(room: Room, command: Command) -> bool:
+    """Whether a command adds to the log: joins, presence and echoes go on while it is full (L12)."""
+    match command:
+        case Append():
+            return True
+        case Refill(_, ranges):
+            return room.state is None or not room.state.covers(ranges)
+        case _:
+            return False

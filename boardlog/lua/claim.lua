@@ -1,4 +1,6 @@
+#!lua flags=allow-oom
 -- Takes the first due board under a lease: it comes back by itself when the lease runs out.
+-- Allowed to a full Redis, as all that compaction needs: nothing else makes room again (G5).
 -- KEYS: due set, leases, token counter. ARGV: lease in ms.
 -- Returns {board, token}, or false if none is due.
 local now = redis.call('TIME')

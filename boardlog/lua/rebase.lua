@@ -1,4 +1,6 @@
+#!lua flags=allow-oom
 -- Reconnects a log whose history lacks the snapshot's entry (L6): an entry above both the head and that cursor.
+-- Allowed to a full Redis, where without it nothing of this log could be folded (G5).
 -- KEYS: log. ARGV: cursor id, cursor tag, rebase tag, rebase payload, channel, cursor ms + 1.
 -- Returns 1 if the log was rebased, 0 if it needs no rebase (the entry is there, or there is no log to reconnect).
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]

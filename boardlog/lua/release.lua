@@ -1,4 +1,5 @@
 -- Ends a claim, if it is still ours. With a delay the board stays due, else it leaves the set.
+-- A full Redis allows it, because it begins with a deletion (G5).
 -- KEYS: due set, leases. ARGV: board, token, delay in ms or -1.
 -- Returns 1, or 0 if another worker has claimed the board meanwhile.
 if redis.call('HGET', KEYS[2], ARGV[1]) ~= ARGV[2] then

@@ -57,7 +57,9 @@ async def test_what_is_stored_is_loaded(snapshots: Snapshots) -> None:
     await snapshots.create(BOARD)
     stored = snapshot(state=secrets.token_bytes(1000) * 5000)
     await snapshots.store(stored, [BAD])
-    assert await snapshots.load(BOARD) == stored
+    loaded = await snapshots.load(BOARD)
+    assert loaded == stored
+    assert loaded.stored_at == (await snapshots.summaries([BOARD]))[0].updated_at
     assert await snapshots.load_cursor(BOARD) == CURSOR
     assert await snapshots.quarantined(BOARD) == [BAD]
 

@@ -9,7 +9,7 @@ from boardlog.entry import EntryKind, Payload, pack, parse_publish, unpack
 from boardlog.errors import NoLog
 from boardlog.ids import GENESIS, BoardId, Cursor, EntryId, Tag
 from boardlog.log import random_tag
-from boardlog.stream import PAGE_ENTRIES, Append, Appended
+from boardlog.stream import ENTRY_BYTES, PAGE_ENTRIES, Append, Appended
 from tests.contract.stores import Logs, redis_logs
 
 BOARD, OTHER = BoardId("board"), BoardId("other")
@@ -99,6 +99,20 @@ async def test_long_logs_are_read_whole(logs: Logs) -> None:
     assert await logs.streams.head(BOARD) == whole[-1].cursor
 
 
+async def test_G5_a_range_can_be_cut_by_its_bytes(logs: Logs) -> None:
+    await born(logs)
+    sizes = [10, 3_000_000, 10, 10, *[100_000] * 100]  # one page is more than another
+    cursors = [(await append(logs, payload(b"x" * size))).cursor for size in sizes]
+    assert [entry.cursor for entry in await logs.streams.read_from(BOARD, GENESIS) or []] == cursors
+    for bytes_max, count in ((1, 1), (ENTRY_BYTES, 1), (2_000_000, 2), (3_200_000, 6), (1 << 30, len(cursors))):
+        cut = await logs.streams.read_from(BOARD, GENESIS, bytes_max)
+        assert cut is not None
+        assert [entry.cursor for entry in cut] == cursors[:count]
+        assert sum(entry.size_bytes for entry in cut) >= bytes_max or cut[-1].cursor == cursors[-1]
+    assert await logs.streams.read_from(BOARD, cursors[-1], 1) == []
+    assert await logs.streams.read_from(BOARD, FAR, 1) is None
+
+
 async def test_L4_the_audit_tells_lost_from_still_from_moved_on(logs: Logs) -> None:
     await born(logs)
     first, second = (await append(logs)).cursor, (await append(logs)).cursor
@@ -165,6 +179,15 @@ async def test_presence_is_published_and_not_kept(logs: Logs) -> None:
     await logs.streams.publish_presence([(BOARD, b"one"), (OTHER, b"two")])
     await until(lambda: len(logs.messages) == 2)
     assert sorted(logs.messages) == [(logs.keys.presence(BOARD), b"one"), (logs.keys.presence(OTHER), b"two")]
+
+
+async def test_G5_the_memory_tells_of_what_is_appended(logs: Logs) -> None:
+    await born(logs)
+    before = await logs.streams.memory()
+    await append(logs, payload(b"x" * 4_000_000))
+    after = await logs.streams.memory()
+    assert after.used_bytes - before.used_bytes > 3_000_000
+    assert after.max_bytes == before.max_bytes
 
 
 async def test_a_foreign_entry_stops_nobody(redis_url: str, redis_key_prefix: str) -> None:

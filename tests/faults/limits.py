@@ -4,6 +4,7 @@ import os
 import resource
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 WITHOUT_LIMIT = resource.RLIM_INFINITY
@@ -18,8 +19,9 @@ def files_grow_to(bytes_max: int, pids: Sequence[int]) -> None:
 
     def limit() -> None:
         for pid in pids:
-            _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (bytes_max, hard))
+            with suppress(ProcessLookupError):  # one of a server's own processes, gone by now
+                _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (bytes_max, hard))
 
     owner = Path(f"/proc/{pids[0]}").stat()
     if owner.st_uid == os.geteuid():

@@ -31,7 +31,7 @@ from tests.balancer import RoundRobin
 from tests.cable import Cable
 from tests.faults.report import Report
 from tests.services import Service, System
-from tests.stockclient import Close, StockClient, StockClients, Version
+from tests.stockclient import Close, StockClient, StockClientError, StockClients, Version
 
 EDIT_EVERY_SECONDS = 0.1
 EDITS_PER_CLIENT_MAX = 3000
@@ -224,7 +224,11 @@ class Load:
         """
         loop = asyncio.get_running_loop()
         began_at = loop.time()
-        await self.settled()
+        unsettled: StockClientError | None = None
+        try:
+            await self.settled()
+        except StockClientError as error:  # what is missing tells more: it is looked up first
+            unsettled = error
         settled_seconds = loop.time() - began_at
         lost, doubled = await self.lost(), await self.doubled()
         times = [one.seconds for one in back if one.noticed] or [one.seconds for one in back]
@@ -242,6 +246,8 @@ class Load:
             note=", ".join(filter(None, notes)),
         )
         assert not lost, lost
+        if unsettled is not None:
+            raise unsettled
         assert not doubled or (may_repeat and set(doubled) <= set(self.item_keys)), doubled
         assert not goal_seconds or max(times, default=0) <= goal_seconds * GOAL_MISSED_BY, (
             f"{fault}: back after {times}"

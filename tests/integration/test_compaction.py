@@ -18,7 +18,7 @@ from boardlog.snapshots import Snapshots
 from boardlog.stream import DUE_AFTER_MS, Streams
 from persistence_worker import compaction as compaction_module
 from persistence_worker.compaction import BoardTooLarge, Compaction, Done, Outcome
-from persistence_worker.plan import SETTLE_MS
+from persistence_worker.plan import SCARCE_SETTLE_MS, SETTLE_MS
 from tests.compaction_system import BOARD, Author, InProcess, Pausing, System, items_in, new_system, own_database
 
 GARBAGE = b"\x07garbage"
@@ -50,6 +50,7 @@ async def test_G3_a_log_is_folded_stored_and_trimmed(system: System) -> None:
     assert (row.version, row.cursor, row.previous) == (1, head, GENESIS.id)
     assert await system.length() == 101  # it is kept from the snapshot before
 
+    system.ahead = timedelta(milliseconds=SCARCE_SETTLE_MS)
     head = await system.append(author.write(k0="new"))
     await system.compaction.run(BOARD)
     row = await system.snapshot()
@@ -145,6 +146,23 @@ async def test_G6_an_unreadable_entry_alone_does_not_hold_the_cursor_back(system
     assert (await system.snapshot()).cursor == head
 
 
+async def test_L8_a_fold_soon_after_another_keeps_the_log_of_the_snapshot_before_both(system: System) -> None:
+    """A database that fails over to a replica which lags by seconds lacks both, and finds its entries."""
+    author = Author()
+    await system.append(author.write(a=1))
+    await system.compaction.run(BOARD)
+    system.ahead = timedelta(milliseconds=SCARCE_SETTLE_MS)
+    before = await system.snapshot()
+    await system.append(author.write(b=2))
+    await system.compaction.run(BOARD)
+    system.ahead = timedelta()
+    head = await system.append(author.write(c=3))
+    await system.compaction.run(BOARD)
+    row = await system.snapshot()
+    assert (row.version, row.cursor, row.previous) == (3, head, before.cursor.id)
+    assert (await system.streams.read(BOARD))[0].cursor == before.cursor
+
+
 async def test_L6_a_log_that_is_replaced_before_the_trim_is_rebased_and_nothing_new_is_trimmed(system: System) -> None:
     await system.append(Author().write(old=1))
 
@@ -210,6 +228,7 @@ async def test_L8_a_trim_that_was_cut_off_after_the_store_is_made_up_for(system:
     author = Author()
     await system.append(author.write(a=1))
     await system.compaction.run(BOARD)
+    system.ahead = timedelta(milliseconds=SCARCE_SETTLE_MS)
     kept_from = (await system.snapshot()).cursor
     head = await system.append(author.write(b=2))
 
@@ -221,7 +240,7 @@ async def test_L8_a_trim_that_was_cut_off_after_the_store_is_made_up_for(system:
 
     log = BoardLog(cast("Streams", Dying(system.streams, random.Random())), system.snapshots)
     with pytest.raises(StorageUnavailable):
-        await Compaction(log, InProcess()).run(BOARD)
+        await Compaction(log, InProcess(), system.now).run(BOARD)
     assert (await system.snapshot()).cursor == head
     assert await system.length() == 3
     done = await system.compaction.run(BOARD)

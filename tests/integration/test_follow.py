@@ -218,12 +218,12 @@ async def test_L2_a_log_that_is_lost_between_two_pages_is_not_read_as_one_with_t
     class Losing(RedisStreams):
         pages = 0
 
-        async def _range(self, board: BoardId, start: str) -> list[RawEntry]:
+        async def _range(self, board: BoardId, start: str, count: int) -> list[RawEntry]:
             Losing.pages += 1
             if Losing.pages == 2:
                 await streams.delete(board)
                 await world.append(b"new")
-            return await super()._range(board, start)
+            return await super()._range(board, start, count)
 
     loaded = await BoardLog(Losing(world.redis, streams.scripts, world.keys), world.log.snapshots).load(BOARD)
     assert loaded.updates == [b"new"]

@@ -15,6 +15,7 @@ from boardlog.entry import Publish
 from boardlog.errors import BoardLogError
 from boardlog.ids import Tag
 from boardlog.merge import EMPTY_UPDATE, Folded
+from boardlog.snapshots import Snapshot
 from boardlog.stream import Append, RawEntry
 from boardlog.twin import TwinSnapshots, TwinStreams, _Stream
 from bridge.replica import Replica
@@ -103,8 +104,16 @@ def _trim_without_its_own_check(patch: pytest.MonkeyPatch) -> None:
 
 @_bug
 def _append_creates_the_stream(patch: pytest.MonkeyPatch) -> None:
-    """L1: without an anchor, ids may fall below the snapshot's cursor, and nobody sees that history was lost."""
+    """L1: without an anchor ids may fall below the snapshot's cursor, and a reader that goes by ids passes them over.
+
+    Alone it hurts nobody here: a log without the snapshot's own entry is noticed (L6), so that is planted with it.
+    """
     append = TwinStreams._append
+
+    def assemble(snapshot: Snapshot, raw: list[RawEntry]) -> log.Loaded:
+        entries, unreadable = log.decode([entry for entry in raw if entry.cursor.id > snapshot.cursor.id])
+        cursor = raw[-1].cursor if raw else snapshot.cursor
+        return log.Loaded(snapshot, entries, unreadable, cursor, raw[0].cursor if raw else None, linked=True)
 
     def creating(self: TwinStreams, one: Append) -> Any:
         stream = self._streams.setdefault(one.board, _Stream())
@@ -116,6 +125,7 @@ def _append_creates_the_stream(patch: pytest.MonkeyPatch) -> None:
         return append(self, one)
 
     patch.setattr(TwinStreams, "_append", creating)
+    patch.setattr(log, "assemble", assemble)
 
 
 @_bug

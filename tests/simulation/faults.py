@@ -19,6 +19,9 @@ AWAY_SECONDS_MAX = 45.0
 STOPPED_SECONDS_MAX = 90.0
 WEATHER_SECONDS_MAX = 20.0
 COMPACTING_SECONDS_MAX = 6.0
+RACE_SECONDS = 8.0
+LAST_WORD_SECONDS = 0.3
+RACING_STEPS = 12
 LOST_ENTRIES_MAX = 12
 CLOCK_JUMP_MS_MAX = 60_000
 BROWSERS_MAX = 7
@@ -33,8 +36,9 @@ class Faults:
         every = [
             self._kill_relay, self._stop_relay, self._replace_relay, self._kill_worker, self._stop_worker,
             self._kill_bridge, self._stop_bridge, self._lose_last, self._lose_everything, self._restart_redis,
-            self._jump_clock, self._lose_marks, self._database_away, self._bad_weather, self._cut_line,
-            self._silence_line, self._slow_line, self._close_tab, self._open_tab, self._compact_now, self._wait_long,
+            self._jump_clock, self._lose_marks, self._database_away, self._database_falls_back, self._bad_weather,
+            self._cut_line, self._silence_line, self._slow_line, self._close_tab, self._open_tab, self._compact_now,
+            self._wait_long, self._race_a_load, self._fail_over_to_a_slow_clock,
         ]  # fmt: skip
         self.mix: list[Callable[[], None]] = [self._compact_now, self._compact_now, self._open_tab, self._close_tab]
         self.mix += self._rng.sample(every, self._rng.randint(1, len(every)))
@@ -57,12 +61,26 @@ class Faults:
         for _ in range(self._rng.choice((1, 1, 1, 5))):
             what(browser)
 
+    def last_words(self) -> None:
+        """What is hardest to notice, because nobody says anything after it: lost publishes, or lost marks."""
+        world = self._world
+        match self._rng.randrange(4):
+            case 0:
+                world.note("the last words are not published")
+                for service in world.services:
+                    service.weather.unpublished = 0.7
+                for _ in range(3):
+                    self._work()
+            case 1:
+                self._work()
+                world.loop.call_later(LAST_WORD_SECONDS, self._lose_marks)
+
     def heal(self) -> None:
         """End every fault."""
         world = self._world
-        world.weather.clear()
         world.redis.is_away = world.postgres.is_away = False
-        for service in (*world.relays, *world.bridges, *world.workers):
+        for service in world.services:
+            service.weather.clear()
             if service.process.is_alive and service.process.is_stopped:
                 service.process.go_on()
         for browser in world.browsers:
@@ -144,6 +162,12 @@ class Faults:
             self._jump_clock()
         world.redis.cut_subscribers()
 
+    def _fail_over_to_a_slow_clock(self) -> None:
+        """The clock is behind the last entry, so ids only count on: those of lost entries are given again (L3)."""
+        self._world.redis.clock_ahead_ms -= CLOCK_JUMP_MS_MAX
+        self._world.note(f"redis' clock jumps {-CLOCK_JUMP_MS_MAX} ms")
+        self._later(WEATHER_SECONDS_MAX / 2, self._lose_last)
+
     def _lose_everything(self) -> None:
         world = self._world
         world.note("redis loses everything")
@@ -161,6 +185,24 @@ class Faults:
         left += [update for entry in world.redis.streams.now(board) for update in unpack(entry.payload).updates]
         for edit in world.ledger.lost(board, entries, left):
             edit.holders = [holder for holder, held in self._holders(board) if Content(held).has(edit)]
+
+    def _database_falls_back(self) -> None:
+        """A failover to a replica that lacks the last snapshot: the log still has what it needs (L8)."""
+        world = self._world
+        board = self._rng.choice(world.boards)
+        forgotten = world.postgres.fall_back(board)
+        if forgotten is None:
+            return
+        world.note(f"the database falls back to version {forgotten.version - 1} of {board}")
+        left = [world.postgres.rows.now(board).state]
+        left += [update for entry in world.redis.streams.now(board) for update in unpack(entry.payload).updates]
+        had, has = Content([forgotten.state]), Content(left)
+        missing = [edit for edit in world.ledger.edits if edit.board == board and had.has(edit) and not has.has(edit)]
+        for edit in missing:
+            edit.is_lost = True
+            edit.holders = [holder for holder, held in self._holders(board) if Content(held).has(edit)]
+        if missing and not world.has_lost_history:
+            raise AssertionError(f"L8: version {forgotten.version} of {board} cannot be made again: {missing}")
 
     def _holders(self, board: BoardId) -> list[tuple[object, list[bytes]]]:
         """Return what every living room and copy of a board holds."""
@@ -222,12 +264,26 @@ class Faults:
     # Lines
 
     def _bad_weather(self) -> None:
-        weather = self._world.weather
-        weather.lost = self._rng.choice((0, 0.02, 0.2))
-        weather.late = self._rng.choice((0, 0.1, 0.5))
-        weather.unpublished = self._rng.choice((0, 0.1, 0.5))
-        self._world.note(f"weather: lost {weather.lost}, late {weather.late}, unpublished {weather.unpublished}")
-        self._later(WEATHER_SECONDS_MAX, weather.clear)
+        """Between the stores and everybody, or one alone."""
+        lost, late, unpublished = (self._rng.choice(some) for some in ((0, 0.02, 0.2), (0, 0.1, 0.5), (0, 0.1, 0.5)))
+        services = self._rng.choice((self._world.services, [self._any(self._world.services)]))
+        names = " ".join(service.name for service in services if service)
+        self._world.note(f"weather: lost {lost}, late {late}, unpublished {unpublished} for {names}")
+        for service in filter(None, services):
+            service.weather.lost, service.weather.late, service.weather.unpublished = lost, late, unpublished
+            self._later(WEATHER_SECONDS_MAX, service.weather.clear)
+
+    def _race_a_load(self) -> None:
+        """Somebody opens a board at a node whose reads are slow, while it is edited and compacted again and again."""
+        world = self._world
+        relay, board = world.start_relay(), self._rng.choice(world.boards)
+        relay.weather.late = 1.0
+        world.note(f"{relay.name} is slow")
+        world.open_browser(board, is_editor=False, relay=relay)
+        for _ in range(RACING_STEPS):
+            self._later(RACE_SECONDS, self._work)
+            self._later(RACE_SECONDS, lambda: world.redis.due.mark_now(world.boards, 0))
+        world.loop.call_later(RACE_SECONDS, relay.weather.clear)
 
     def _cut_line(self) -> None:
         if (browser := self._connected()) is not None and browser.socket is not None:

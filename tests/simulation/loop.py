@@ -100,6 +100,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self.now = 1000.0
+        self.callbacks = 0
+        """How many were scheduled so far."""
         self.failures: list[str] = []
         """What nobody caught."""
         self._clock_resolution = 1e-9
@@ -117,6 +119,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         return handle
 
     def _call_soon(self, callback: Callable[..., Any], args: Any, context: Context | None) -> asyncio.Handle:
+        self.callbacks += 1
         handle = _Handle(callback, args, self, context)
         self._ready.append(handle)
         return handle

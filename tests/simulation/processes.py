@@ -35,10 +35,12 @@ from tests.simulation.loop import Process
 from tests.simulation.stores import (
     STARTED_AT_MS,
     RemoteDue,
+    RemoteRedis,
     RemoteSnapshots,
     RemoteStreams,
     SimulatedPostgres,
     SimulatedRedis,
+    Weather,
 )
 
 FOLD_SECONDS_MAX = 0.2
@@ -71,8 +73,9 @@ class _Service:
         self.name = name
         self._redis = redis
         self._rng = rng
-        self._streams = RemoteStreams(redis)
-        self._snapshots = RemoteSnapshots(postgres)
+        self.weather = Weather(rng)
+        self._streams = RemoteStreams(redis, self.weather)
+        self._snapshots = RemoteSnapshots(postgres, self.weather)
         self._log = BoardLog(self._streams, self._snapshots, self._new_tag)
         self._folds: Any = SlowFolds(rng)
 
@@ -99,9 +102,9 @@ class Relay(_Service):
 
     async def _run(self) -> None:
         self.appender = Appender(self._log)
-        tail, publisher = Tail(self._redis), Publisher(self._streams)  # type: ignore[arg-type]
+        tail, publisher = Tail(RemoteRedis(self._redis, self.weather)), Publisher(self._streams)  # type: ignore[arg-type]
         following = Following(self._log, tail, self._redis.keys)
-        due = RemoteDue(self._redis)
+        due = RemoteDue(self._redis, self.weather)
         self.hub = Hub(self.name, following, due, self._folds, publisher, self.appender, self._rng.uniform)
         self.appender.on_logged = self.hub.logged
         self._leave = asyncio.Event()
@@ -166,7 +169,7 @@ class Bridge(_Service):
     """A bridge (bridge/app.py), without HTTP."""
 
     async def _run(self) -> None:
-        appender, tail = Appender(self._log), Tail(self._redis)  # type: ignore[arg-type]
+        appender, tail = Appender(self._log), Tail(RemoteRedis(self._redis, self.weather))  # type: ignore[arg-type]
         following = Following(self._log, tail, self._redis.keys)
         self.replicas = Replicas(following, self._folds, appender, self._rng.getrandbits, self._rng.uniform)
         appender.on_logged = self.replicas.logged
@@ -184,7 +187,7 @@ class Compactor(_Service):
     """A worker (persistence_worker/app.py)."""
 
     async def _run(self) -> None:
-        due = RemoteDue(self._redis)
+        due = RemoteDue(self._redis, self.weather)
         compaction = Compaction(self._log, self._folds, self._now)
         worker = Worker(due, self._streams, compaction, 2, self._rarely)
         sweep = Sweep(self._streams, self._snapshots, due)
@@ -193,7 +196,7 @@ class Compactor(_Service):
             tasks.create_task(sweep_forever(sweep, SWEEP_SECONDS, self._rng.uniform))
 
     def _rarely(self, lowest: float, highest: float) -> float:
-        return self._rng.uniform(lowest, POLLS_RARER * highest)
+        return self._rng.uniform(lowest, highest * (POLLS_RARER if self._redis.is_quiet else 1))
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(STARTED_AT_MS / 1000 + asyncio.get_running_loop().time(), UTC)

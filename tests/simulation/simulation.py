@@ -6,7 +6,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import copy_context
 from typing import Any
@@ -22,13 +22,14 @@ from boardlog.merge import fold
 from boardlog.snapshots import Snapshot
 from boardlog.stream import RawEntry
 from boardlog.update import dissect
+from persistence_worker import compaction
 from tests.simulation.browser import Browser, Edit
 from tests.simulation.faults import Faults
 from tests.simulation.ledger import Content, Ledger, screen
-from tests.simulation.line import Line
+from tests.simulation.line import HOP_SECONDS, Line
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.processes import Bridge, Compactor, Relay, SteadyTime
-from tests.simulation.stores import SimulatedPostgres, SimulatedRedis, Weather
+from tests.simulation.stores import SimulatedPostgres, SimulatedRedis
 
 OPERATIONS = 120
 PAUSE_SECONDS = 0.4
@@ -42,6 +43,11 @@ COMPACT_SECONDS = 240.0
 AGENT_TRIES_MAX = 20
 BROWSERS_MAX = 7
 SHARED_KEYS = 3
+SLICE_BYTES_MAX = 20_000
+"""A log here has a few hundred small entries, and is to be folded in slices too."""
+
+
+Compose = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
 class Wrong(AssertionError):
@@ -54,9 +60,8 @@ class Simulation:
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
         self.loop = SimulatedLoop()
-        self.weather = Weather(self.rng)
-        self.redis = SimulatedRedis(self.weather, self.loop.time)
-        self.postgres = SimulatedPostgres(self.weather, self.loop.time)
+        self.redis = SimulatedRedis(self.loop.time)
+        self.postgres = SimulatedPostgres(self.loop.time)
         self.ledger = Ledger()
         self.boards = [BoardId(f"board-{number}") for number in range(self.rng.choice((1, 1, 2)))]
         self.relays: list[Relay] = []
@@ -99,14 +104,18 @@ class Simulation:
             self.open_browser()
         for _ in range(operations):
             pause_seconds, self.pause_seconds = self.pause_seconds, PAUSE_SECONDS
+            self.redis.is_quiet = pause_seconds > PAUSE_SECONDS
             await asyncio.sleep(self.rng.expovariate(1 / pause_seconds))
             self.faults.step()
             self._check_failures()
         await self._settle()
 
     async def _settle(self) -> None:
+        self.faults.last_words()
+        await asyncio.sleep(PAUSE_SECONDS)
         self.note("-- heal")
         self.faults.heal()
+        self.redis.is_quiet = True
         await asyncio.sleep(SETTLE_SECONDS)
         self._check_failures()
         closes = {browser: len(browser.closes) for browser in self.browsers}
@@ -128,7 +137,7 @@ class Simulation:
         self._check_failures()
 
     def _end(self) -> None:
-        for service in (*self.relays, *self.bridges, *self.workers):
+        for service in self.services:
             service.process.kill()
         for task in asyncio.all_tasks(self.loop):
             task._log_destroy_pending = False
@@ -137,9 +146,18 @@ class Simulation:
 
     # Who is there
 
+    @property
+    def services(self) -> list[Relay | Bridge | Compactor]:
+        return [*self.relays, *self.bridges, *self.workers]
+
     def name(self, kind: str) -> str:
         self._names += 1
         return f"{kind}-{self._names}"
+
+    @property
+    def fingerprint(self) -> tuple[float, int, int]:
+        """The same for two runs that went the same way: when it ended, and how much happened until then."""
+        return self.loop.time(), self.loop.callbacks, self.rng.getrandbits(32)
 
     def note(self, line: str) -> None:
         self.trace.append(f"{self.loop.time() - 1000:8.3f} {line}")
@@ -160,13 +178,16 @@ class Simulation:
         worker.start()
         self.workers.append(worker)
 
-    def open_browser(self, board: BoardId | None = None, *, is_editor: bool | None = None) -> Browser:
+    def open_browser(
+        self, board: BoardId | None = None, *, is_editor: bool | None = None, relay: Relay | None = None
+    ) -> Browser:
+        """Open a tab, of an editor or not; its first connection goes to `relay`, or whichever the balancer takes."""
         browser = Browser(
             self.name("browser"),
             board or self.rng.choice(self.boards),
             self.rng,
             is_editor=self.rng.random() < 0.8 if is_editor is None else is_editor,
-            connect=self._connect,
+            connect=lambda browser: self._connect(browser, relay),
             seen=self._seen,
         )
         self.browsers.append(browser)
@@ -177,14 +198,14 @@ class Simulation:
         browser.close()
         self.browsers.remove(browser)
 
-    def _connect(self, browser: Browser) -> Line | None:
+    def _connect(self, browser: Browser, first: Relay | None) -> Line | None:
         """Let the balancer choose a relay that accepts connections, or none."""
         relays = [relay for relay in self.relays if relay.process.is_alive and not relay.draining]
         if not relays:
             return None
-        relay = self.rng.choice(relays)
+        relay = first if first in relays and not browser.closes else self.rng.choice(relays)
         line = Line(browser, self.rng, self._outside)
-        self.loop.call_later(self.weather.delay(), self._accept, relay, line, browser)
+        self.loop.call_later(self.rng.expovariate(1 / HOP_SECONDS), self._accept, relay, line, browser)
         return line
 
     def _accept(self, relay: Relay, line: Line, browser: Browser) -> None:
@@ -234,7 +255,7 @@ class Simulation:
             if bridges:
                 bridge = self.rng.choice(bridges)
                 answer: asyncio.Future[bool] = self.loop.create_future()
-                bridge.process.start(_answered(bridge.write(BoardId(edit.board), compose), answer))
+                bridge.process.start(_answered(bridge, BoardId(edit.board), compose, answer))
                 try:
                     async with asyncio.timeout(40):
                         if await answer:
@@ -264,7 +285,7 @@ class Simulation:
     def _check_failures(self) -> None:
         if self.loop.failures:
             raise Wrong(self.loop.failures[0])
-        for service in (*self.relays, *self.bridges, *self.workers):
+        for service in self.services:
             main = service.main
             if service.process.is_alive and main.done() and not getattr(service, "is_gone", False):
                 raise Wrong(f"{service.name} has ended by itself: {main.exception()!r}")
@@ -322,9 +343,9 @@ class Simulation:
             raise Wrong(f"G6: {board} has something in quarantine")
 
 
-async def _answered(work: Coroutine[Any, Any, None], answer: "asyncio.Future[bool]") -> None:
+async def _answered(bridge: Bridge, board: BoardId, compose: Compose, answer: "asyncio.Future[bool]") -> None:
     try:
-        await work
+        await bridge.write(board, compose)
     except (StorageUnavailable, TimeoutError):
         done = False
     except BoardLogError as error:
@@ -343,6 +364,7 @@ def _names(edits: list[Edit]) -> str:
 def _deterministic(rng: random.Random) -> Iterator[None]:
     """Take clock, randomness and log away from the libraries that have their own."""
     state, clock, log = random.getstate(), tenacity.time, structlog.get_config()
+    slice_bytes_max, compaction.SLICE_BYTES_MAX = compaction.SLICE_BYTES_MAX, SLICE_BYTES_MAX
     random.seed(rng.random())
     tenacity.time = SteadyTime
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
@@ -351,4 +373,5 @@ def _deterministic(rng: random.Random) -> Iterator[None]:
     finally:
         random.setstate(state)
         tenacity.time = clock
+        compaction.SLICE_BYTES_MAX = slice_bytes_max
         structlog.configure(**log)

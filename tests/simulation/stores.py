@@ -20,6 +20,7 @@ from boardlog.keys import Keys
 from boardlog.snapshots import BoardSummary, Quarantined, Snapshot
 from boardlog.stream import Append, Appended, RawEntry
 from boardlog.twin import TwinDue, TwinSnapshots, TwinStreams
+from persistence_worker.plan import SETTLE_MS
 from tests.simulation.line import BETWEEN_SECONDS
 
 STARTED_AT_MS = 1_700_000_000_000
@@ -59,25 +60,24 @@ class Weather:
 class Server:
     """A store's server: it may be away, and then refuses at once."""
 
-    def __init__(self, weather: Weather) -> None:
-        self.weather = weather
+    def __init__(self) -> None:
         self.is_away = False
         self._context = copy_context()
         """What an operation sets off, such as messages to subscribers, does not die with whoever asked for it."""
 
-    async def call(self, operation: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    async def call(self, weather: Weather, operation: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         """Carry out an operation, at one moment. Raises StorageUnavailable: then it ran, or not."""
-        await asyncio.sleep(self.weather.delay())
-        if self.weather.loses():
+        await asyncio.sleep(weather.delay())
+        if weather.loses():
             await asyncio.sleep(TIMEOUT_SECONDS)
             raise StorageUnavailable("The request was lost.")
         if self.is_away:
             raise StorageUnavailable("The server is away.")
         result = self._context.run(_at_once, operation())
-        if self.weather.loses():
+        if weather.loses():
             await asyncio.sleep(TIMEOUT_SECONDS)
             raise StorageUnavailable("The reply was lost.")
-        await asyncio.sleep(self.weather.delay())
+        await asyncio.sleep(weather.delay())
         return result
 
 
@@ -92,9 +92,11 @@ def _at_once(operation: Coroutine[Any, Any, Any]) -> Any:
 class SimulatedRedis(Server):
     """Logs, due marks and channels."""
 
-    def __init__(self, weather: Weather, now: Callable[[], float]) -> None:
-        super().__init__(weather)
+    def __init__(self, now: Callable[[], float]) -> None:
+        super().__init__()
         self.clock_ahead_ms = 0
+        self.is_quiet = False
+        """Whether nobody does anything for long."""
         self._now = now
         self._subscribers: dict[str, dict[Subscriber, None]] = {}
         self.keys = Keys()
@@ -109,7 +111,7 @@ class SimulatedRedis(Server):
 
     def _publish(self, channel: str, message: bytes) -> None:
         for subscriber in self._subscribers.get(channel, ()):
-            if not self.weather.unpublishes():
+            if not subscriber.weather.unpublishes():
                 subscriber.push([b"message", channel.encode(), message])
 
     def subscribe(self, channel: str, subscriber: "Subscriber") -> None:
@@ -127,20 +129,27 @@ class SimulatedRedis(Server):
         for subscriber in {one: None for subscribers in self._subscribers.values() for one in subscribers}:
             subscriber.cut()
 
-    # What `boardlog.redis.subscriber` asks of a client.
+
+class RemoteRedis:
+    """What `boardlog.redis.subscriber` asks of a client."""
+
+    def __init__(self, redis: SimulatedRedis, weather: Weather) -> None:
+        self._redis = redis
+        self._weather = weather
 
     @property
-    def connection_pool(self) -> "SimulatedRedis":
+    def connection_pool(self) -> "RemoteRedis":
         return self
 
     def make_connection(self) -> "Subscriber":
-        return Subscriber(self)
+        return Subscriber(self._redis, self._weather)
 
 
 class Subscriber:
     """A connection of redis-py's, as far as `boardlog.tail` uses it."""
 
-    def __init__(self, redis: SimulatedRedis) -> None:
+    def __init__(self, redis: SimulatedRedis, weather: Weather) -> None:
+        self.weather = weather
         self._redis = redis
         self._replies: asyncio.Queue[Any] = asyncio.Queue()
         self._arrives_at = -math.inf
@@ -148,7 +157,7 @@ class Subscriber:
         self._is_open = False
 
     async def connect(self) -> None:
-        await asyncio.sleep(self._redis.weather.delay())
+        await asyncio.sleep(self.weather.delay())
         if self._redis.is_away:
             raise RedisConnectionError("The server is away.")
         self._is_open = True
@@ -161,7 +170,7 @@ class Subscriber:
         if not self._is_open:
             raise RedisConnectionError("The connection is closed.")
         loop = asyncio.get_running_loop()
-        self._sent_at = max(self._sent_at + BETWEEN_SECONDS, loop.time() + self._redis.weather.delay())
+        self._sent_at = max(self._sent_at + BETWEEN_SECONDS, loop.time() + self.weather.delay())
         loop.call_at(self._sent_at, self._carry_out, command, channels)
 
     def _carry_out(self, command: str, channels: Sequence[bytes]) -> None:
@@ -175,7 +184,7 @@ class Subscriber:
 
     def push(self, reply: Any) -> None:
         loop = asyncio.get_running_loop()
-        self._arrives_at = max(self._arrives_at + BETWEEN_SECONDS, loop.time() + self._redis.weather.delay())
+        self._arrives_at = max(self._arrives_at + BETWEEN_SECONDS, loop.time() + self.weather.delay())
         loop.call_at(self._arrives_at, self._replies.put_nowait, reply)
 
     def cut(self) -> None:
@@ -193,12 +202,13 @@ class Subscriber:
 class RemoteStreams:
     """stream.Streams over the line."""
 
-    def __init__(self, redis: SimulatedRedis) -> None:
+    def __init__(self, redis: SimulatedRedis, weather: Weather) -> None:
         self._redis = redis
+        self._weather = weather
         self._twin = redis.streams
 
     async def append_many(self, appends: Sequence[Append]) -> list[Appended | NoLog | StorageUnavailable]:
-        return await self._redis.call(lambda: self._append(appends))
+        return await self._redis.call(self._weather, lambda: self._append(appends))
 
     async def _append(self, appends: Sequence[Append]) -> list[Appended | NoLog | StorageUnavailable]:
         outcomes = await self._twin.append_many(appends)
@@ -208,22 +218,22 @@ class RemoteStreams:
         return outcomes
 
     async def birth(self, board: BoardId, anchor: Cursor, rebase_tag: Tag) -> None:
-        await self._redis.call(lambda: self._twin.birth(board, anchor, rebase_tag))
+        await self._redis.call(self._weather, lambda: self._twin.birth(board, anchor, rebase_tag))
 
     async def read(self, board: BoardId) -> list[RawEntry]:
-        return await self._redis.call(lambda: self._twin.read(board))
+        return await self._redis.call(self._weather, lambda: self._twin.read(board))
 
-    async def read_from(self, board: BoardId, cursor: Cursor) -> list[RawEntry] | None:
-        return await self._redis.call(lambda: self._twin.read_from(board, cursor))
+    async def read_from(self, board: BoardId, cursor: Cursor, bytes_max: int | None = None) -> list[RawEntry] | None:
+        return await self._redis.call(self._weather, lambda: self._twin.read_from(board, cursor, bytes_max))
 
     async def head(self, board: BoardId) -> Cursor | None:
-        return await self._redis.call(lambda: self._twin.head(board))
+        return await self._redis.call(self._weather, lambda: self._twin.head(board))
 
     async def audit(self, positions: Sequence[tuple[BoardId, Cursor]]) -> list[Cursor | None]:
-        return await self._redis.call(lambda: self._twin.audit(positions))
+        return await self._redis.call(self._weather, lambda: self._twin.audit(positions))
 
     async def trim(self, board: BoardId, own: Cursor, keep_from: EntryId) -> int | None:
-        return await self._redis.call(lambda: self._trim(board, own, keep_from))
+        return await self._redis.call(self._weather, lambda: self._trim(board, own, keep_from))
 
     async def _trim(self, board: BoardId, own: Cursor, keep_from: EntryId) -> int | None:
         before = await self._twin.read(board)
@@ -232,72 +242,94 @@ class RemoteStreams:
         return trimmed
 
     async def rebase(self, board: BoardId, cursor: Cursor, tag: Tag) -> bool:
-        return await self._redis.call(lambda: self._twin.rebase(board, cursor, tag))
+        return await self._redis.call(self._weather, lambda: self._twin.rebase(board, cursor, tag))
 
     async def boards(self) -> AsyncIterator[BoardId]:
-        for board in await self._redis.call(self._list):
+        for board in await self._redis.call(self._weather, self._list):
             yield board
 
     async def _list(self) -> list[BoardId]:
         return [board async for board in self._twin.boards()]
 
     async def publish_presence(self, messages: Sequence[tuple[BoardId, bytes]]) -> None:
-        await self._redis.call(lambda: self._twin.publish_presence(messages))
+        await self._redis.call(self._weather, lambda: self._twin.publish_presence(messages))
 
 
 class RemoteDue:
     """due.Due over the line."""
 
-    def __init__(self, redis: SimulatedRedis) -> None:
+    def __init__(self, redis: SimulatedRedis, weather: Weather) -> None:
         self._redis = redis
+        self._weather = weather
 
     async def mark(self, boards: Sequence[BoardId], delay_ms: int) -> None:
-        await self._redis.call(lambda: self._redis.due.mark(boards, delay_ms))
+        await self._redis.call(self._weather, lambda: self._redis.due.mark(boards, delay_ms))
 
     async def claim(self, lease_ms: int) -> Claim | None:
-        return await self._redis.call(lambda: self._redis.due.claim(lease_ms))
+        return await self._redis.call(self._weather, lambda: self._redis.due.claim(lease_ms))
 
     async def release(self, claim: Claim, again_after_ms: int | None) -> bool:
-        return await self._redis.call(lambda: self._redis.due.release(claim, again_after_ms))
+        return await self._redis.call(self._weather, lambda: self._redis.due.release(claim, again_after_ms))
 
     async def waiting(self) -> int:
-        return await self._redis.call(self._redis.due.waiting)
+        return await self._redis.call(self._weather, self._redis.due.waiting)
 
 
 class SimulatedPostgres(Server):
     """Snapshots."""
 
-    def __init__(self, weather: Weather, now: Callable[[], float]) -> None:
-        super().__init__(weather)
-        self.rows = TwinSnapshots(lambda: STARTED_AT_MS + int(now() * 1000))
+    def __init__(self, now: Callable[[], float]) -> None:
+        super().__init__()
+        self._clock_ms = lambda: STARTED_AT_MS + int(now() * 1000)
+        self.rows = TwinSnapshots(self._clock_ms)
         self.on_stored: Callable[[Snapshot, Snapshot], None] = lambda _old, _new: None
+        self._before: dict[BoardId, Snapshot] = {}
+
+    def stored(self, old: Snapshot, new: Snapshot) -> None:
+        """Note what a replica that lags still has."""
+        self._before[new.board] = old
+        self.on_stored(old, new)
+
+    def fall_back(self, board: BoardId) -> Snapshot | None:
+        """Forget the last snapshot of a board, as a failover to a lagging replica does; return what was forgotten.
+
+        Only one, and none that is as old as SETTLE_MS: a replica that lags by more is no replica (L8).
+        """
+        old, new = self._before.pop(board, None), self.rows.now(board)
+        (summary,) = self.rows.summaries_now([board])
+        age_ms = self._clock_ms() - summary.updated_at.timestamp() * 1000
+        if old is None or age_ms >= SETTLE_MS:
+            return None
+        self.rows.fall_back(old)
+        return new
 
 
 class RemoteSnapshots:
     """snapshots.Snapshots over the line."""
 
-    def __init__(self, postgres: SimulatedPostgres) -> None:
+    def __init__(self, postgres: SimulatedPostgres, weather: Weather) -> None:
         self._postgres = postgres
+        self._weather = weather
 
     async def create(self, board: BoardId) -> bool:
-        return await self._postgres.call(lambda: self._postgres.rows.create(board))
+        return await self._postgres.call(self._weather, lambda: self._postgres.rows.create(board))
 
     async def load(self, board: BoardId) -> Snapshot:
-        return await self._postgres.call(lambda: self._postgres.rows.load(board))
+        return await self._postgres.call(self._weather, lambda: self._postgres.rows.load(board))
 
     async def load_cursor(self, board: BoardId) -> Cursor:
-        return await self._postgres.call(lambda: self._postgres.rows.load_cursor(board))
+        return await self._postgres.call(self._weather, lambda: self._postgres.rows.load_cursor(board))
 
     async def store(self, snapshot: Snapshot, quarantined: Sequence[Quarantined]) -> None:
-        await self._postgres.call(lambda: self._store(snapshot, quarantined))
+        await self._postgres.call(self._weather, lambda: self._store(snapshot, quarantined))
 
     async def _store(self, snapshot: Snapshot, quarantined: Sequence[Quarantined]) -> None:
         old = await self._postgres.rows.load(snapshot.board)
         await self._postgres.rows.store(snapshot, quarantined)
-        self._postgres.on_stored(old, snapshot)
+        self._postgres.stored(old, snapshot)
 
     async def summaries(self, boards: Sequence[BoardId] | None = None) -> list[BoardSummary]:
-        return await self._postgres.call(lambda: self._postgres.rows.summaries(boards))
+        return await self._postgres.call(self._weather, lambda: self._postgres.rows.summaries(boards))
 
     async def quarantined(self, board: BoardId) -> list[Quarantined]:
-        return await self._postgres.call(lambda: self._postgres.rows.quarantined(board))
+        return await self._postgres.call(self._weather, lambda: self._postgres.rows.quarantined(board))

@@ -7,7 +7,7 @@ from typing import cast
 
 from boardlog.appender import Appender
 from boardlog.entry import unpack
-from boardlog.errors import BoardLogError, BoardNotFound, NoLog, StorageUnavailable
+from boardlog.errors import BoardLogError, BoardNotFound, LogFull, NoLog, StorageUnavailable
 from boardlog.ids import GENESIS, BoardId, Cursor, EntryId, Tag
 from boardlog.log import BoardLog
 from boardlog.snapshots import Snapshots
@@ -205,6 +205,51 @@ async def test_G5_readers_are_held_back_while_too_much_waits(monkeypatch) -> Non
         assert not waiter.done()
         world.streams.gate.set()
         await waiter
+
+
+async def test_G5_while_the_logs_are_full_nothing_more_is_let_in_and_what_was_taken_goes_on() -> None:
+    async with running() as world:
+        author = Author()
+        world.appender.append(BOARD, b"taken", author)
+        world.appender.hold(is_held=True)
+        waiter = asyncio.create_task(world.appender.capacity())
+        await world.appender.flushed()
+        assert world.streams.logged[BOARD] == [b"taken"]
+        assert (waiter.done(), world.appender.has_room) == (False, False)
+        world.appender.hold(is_held=False)
+        await waiter
+        assert world.appender.has_room
+
+
+async def test_G5_room_among_what_waits_does_not_end_the_hold(monkeypatch) -> None:
+    monkeypatch.setattr("boardlog.appender.WAITING_BYTES_MAX", 10)
+    async with running() as world:
+        world.streams.gate.clear()
+        world.appender.hold(is_held=True)
+        world.appender.append(BOARD, b"x" * 11, Author())
+        world.streams.gate.set()
+        await world.appender.flushed()
+        assert not world.appender.has_room
+        world.streams.gate.clear()
+        world.appender.append(BOARD, b"x" * 11, Author())
+        world.appender.hold(is_held=False)
+        assert not world.appender.has_room
+
+
+async def test_G5_a_full_redis_is_waited_for_however_long_it_takes() -> None:
+    """It said that it took nothing: to send the authors away would only bring them back with all that they have."""
+    async with running(retry_seconds_max=0.05) as world:
+        author = Author()
+        world.streams.script[BOARD] = [LogFull("full")] * 1000
+        world.appender.append(BOARD, b"first", author)
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        await until(lambda: loop.time() - started > 0.5)
+        assert not author.errors
+        world.streams.script.clear()
+        await world.appender.flushed()
+        assert world.streams.logged[BOARD] == [b"first"]
+        assert author.logged_updates == 1
 
 
 async def test_entries_are_cut_by_size(monkeypatch) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from boardlog.ids import GENESIS, Cursor, EntryId, Tag
-from persistence_worker.plan import SETTLE_MS, Fold, Found, Rebase, Skip, Trim, plan
+from persistence_worker.plan import SCARCE_SETTLE_MS, SETTLE_MS, Fold, Found, Rebase, Skip, Trim, plan
 
 OLD = EntryId(1_000, 0)
 SNAPSHOT = Cursor(EntryId(2_000, 0), Tag("aaaaaaaaaaaa"))
@@ -18,12 +18,14 @@ def test_a_board_without_a_log_needs_nothing() -> None:
     assert plan(FOLDED_LATELY._replace(in_stream=False, age_ms=10 * SETTLE_MS)) == Skip()
 
 
-def test_new_entries_are_folded_and_the_log_is_kept_from_the_snapshot_before() -> None:
-    assert plan(FOLDED_LATELY._replace(head=LATER)) == Fold(keep_from=SNAPSHOT.id)
+@pytest.mark.parametrize("age_ms", [SCARCE_SETTLE_MS, SETTLE_MS])
+def test_new_entries_are_folded_and_the_log_is_kept_from_the_snapshot_before(age_ms: int) -> None:
+    assert plan(FOLDED_LATELY._replace(head=LATER, age_ms=age_ms)) == Fold(keep_from=SNAPSHOT.id)
 
 
-def test_the_age_of_a_snapshot_does_not_hold_up_new_entries() -> None:
-    assert plan(FOLDED_LATELY._replace(head=LATER, age_ms=SETTLE_MS)) == Fold(keep_from=SNAPSHOT.id)
+@pytest.mark.parametrize("age_ms", [-5_000, 0, SCARCE_SETTLE_MS - 1])
+def test_of_several_snapshots_stored_at_once_the_log_is_kept_from_the_one_before_them(age_ms: int) -> None:
+    assert plan(FOLDED_LATELY._replace(head=LATER, age_ms=age_ms)) == Fold(keep_from=OLD)
 
 
 def test_the_same_id_with_another_tag_is_new() -> None:
@@ -42,7 +44,7 @@ def test_a_rebased_history_is_folded_and_nothing_of_it_dropped() -> None:
 
 
 def test_a_linked_log_with_a_rebase_is_folded_like_any_other() -> None:
-    assert plan(FOLDED_LATELY._replace(head=LATER, rebased=True)) == Fold(keep_from=SNAPSHOT.id)
+    assert plan(FOLDED_LATELY._replace(head=LATER, rebased=True, age_ms=SETTLE_MS)) == Fold(keep_from=SNAPSHOT.id)
 
 
 @pytest.mark.parametrize("age_ms", [0, 1, SETTLE_MS - 1])
@@ -53,6 +55,12 @@ def test_a_young_snapshot_keeps_the_log_of_the_one_before_and_is_looked_at_again
 @pytest.mark.parametrize("age_ms", [SETTLE_MS, 100 * SETTLE_MS])
 def test_a_settled_snapshot_keeps_only_its_own_entry_and_needs_no_other_look(age_ms: int) -> None:
     assert plan(FOLDED_LATELY._replace(age_ms=age_ms)) == Trim(SNAPSHOT.id, None)
+
+
+def test_G5_where_memory_is_scarce_a_snapshot_settles_sooner() -> None:
+    young, settled = FOLDED_LATELY._replace(age_ms=1), FOLDED_LATELY._replace(age_ms=SCARCE_SETTLE_MS)
+    assert plan(young, SCARCE_SETTLE_MS) == Trim(OLD, SCARCE_SETTLE_MS - 1)
+    assert plan(settled, SCARCE_SETTLE_MS) == Trim(SNAPSHOT.id, None)
 
 
 def test_a_clock_behind_the_databases_delays_the_trim() -> None:

@@ -10,6 +10,7 @@ from aiohttp import WSMessage, WSMsgType, web
 from pycrdt import Doc, Text
 
 from boardlog.appender import Appender, Source
+from boardlog.entry import Entry, EntryKind, Payload
 from boardlog.errors import StorageUnavailable
 from boardlog.grant import Grant, Role
 from boardlog.ids import GENESIS, BoardId, Cursor, EntryId, Tag
@@ -19,9 +20,9 @@ from boardlog.snapshots import Snapshot
 from boardlog.stream import Appended
 from relay.connection import Connection
 from relay.room import Room
-from relay.session import Session
+from relay.session import CloseCode, Session
 from tests.presencefakes import Clock, messages_in
-from tests.rawclient import HELLO, Frame, decode, framed
+from tests.rawclient import HELLO, Frame, awareness_update, decode, framed
 
 BOARD = BoardId("board")
 APPENDED = Appended(GENESIS, Cursor(EntryId(7, 0), Tag("tag")))
@@ -49,6 +50,7 @@ class Transport:
 
     def __init__(self) -> None:
         self.writes: list[list[Frame | int]] = []
+        self.is_gone = False
 
     def write(self, data: bytes) -> None:
         if data[0] == 0x88:
@@ -57,7 +59,7 @@ class Transport:
             self.writes.append([decode(message) for message in messages_in(data)])
 
     def is_closing(self) -> bool:
-        return False
+        return self.is_gone
 
     def get_write_buffer_size(self) -> int:
         return 0
@@ -76,6 +78,10 @@ class Log:
 
     def append(self, board: BoardId, update: bytes, source: Source) -> None:
         self.waiting.append((update, source))
+
+    @property
+    def has_room(self) -> bool:
+        return self.room.is_set()
 
     async def capacity(self) -> None:
         await self.room.wait()
@@ -127,10 +133,14 @@ class World:
         await self.quiet()
 
     async def quiet(self) -> None:
+        """Return when nothing in this loop has anything left to do, and all is read."""
+        await self.settled()
+        assert self.socket.incoming.empty()
+
+    async def settled(self) -> None:
         """Return when nothing in this loop has anything left to do."""
         for _ in range(100):
             await asyncio.sleep(0)
-        assert self.socket.incoming.empty()
 
     def taken(self) -> list[Frame | int]:
         """Return what has been written since the last call."""
@@ -292,3 +302,71 @@ async def test_L10_what_was_held_back_does_not_overtake_what_was_given_up(change
         await world.quiet()
         assert world.log.waiting == []
         assert world.taken()[-1] == 1013
+
+
+async def test_G5_while_the_logs_are_full_only_what_adds_to_them_waits_and_keeps_its_order(change) -> None:
+    async with connected() as world:
+        in_the_log = change("a")
+        await world.send(in_the_log)
+        world.log.waiting.clear()
+        world.room.entries([Entry(APPENDED.cursor, Payload(EntryKind.UPDATES, (body_of(in_the_log),)))])
+        world.taken()
+        world.log.room.clear()
+        await world.send(framed("step1", EMPTY_STATE_VECTOR), framed("step2", body_of(in_the_log)), DROPPED)
+        await world.send(framed("awareness", awareness_update({5: (1, {"name": "Ann"})})), framed("query"))
+        kinds = [frame.kind for frame in world.taken() if isinstance(frame, Frame)]
+        assert "step2" in kinds, "a joiner gets the board"
+        assert "awareness" in kinds, "and who is there"
+        first, second = change("b"), change("c")
+        for frame in (first, framed("step1", EMPTY_STATE_VECTOR), second):
+            world.socket.incoming.put_nowait(frame)
+        await world.settled()
+        assert world.log.waiting == []
+        assert world.taken() == [], "what comes behind a change waits with it"
+        world.log.room.set()
+        await world.quiet()
+        assert [update for update, _ in world.log.waiting] == [body_of(first), body_of(second)]
+
+
+async def test_G5_what_is_held_back_is_not_counted_as_saved(change) -> None:
+    async with connected() as world:
+        await world.send(HELLO)
+        world.taken()
+        world.log.room.clear()
+        await world.send(change("a"))
+        assert world.taken() == []
+        world.log.room.set()
+        await world.quiet()
+        await world.logged()
+        assert world.taken() == [saved(1)]
+
+
+async def test_G5_a_client_that_goes_while_it_is_held_back_leaves_the_room(change, monkeypatch) -> None:
+    monkeypatch.setattr("relay.connection.HELD_POLL_SECONDS", 0.01)
+    async with connected() as world:
+        world.log.room.clear()
+        await world.send(change("a"))
+        assert world.connection in world.room.members
+        world.transport.is_gone = True
+        world.socket.incoming.put_nowait(None)
+        async with asyncio.timeout(10):
+            await world.connection.closed()
+        assert world.connection not in world.room.members
+        assert world.log.waiting == [], "its author has it still, and nobody else heard of it"
+
+
+async def test_G10_a_client_that_is_held_back_can_be_sent_to_another_node(change, monkeypatch) -> None:
+    monkeypatch.setattr("relay.connection.HELD_POLL_SECONDS", 0.01)
+    async with connected() as world:
+        world.log.room.clear()
+        await world.send(change("a"))
+        world.connection.close(CloseCode.GOING_AWAY, "This node is shutting down.")
+        world.socket.incoming.put_nowait(None)
+        async with asyncio.timeout(10):
+            await world.connection.closed()
+        assert world.taken()[-1] == 1012
+        assert world.log.waiting == []
+
+
+def body_of(update_frame: bytes) -> bytes:
+    return decode(update_frame).body

@@ -11,7 +11,7 @@ from pycrdt import Doc, Map
 
 from boardlog.appender import Appender, Source
 from boardlog.entry import Entry, EntryKind, Payload
-from boardlog.errors import InvalidUpdate, StorageUnavailable
+from boardlog.errors import InvalidUpdate, LogFull, StorageUnavailable
 from boardlog.folding import Folder
 from boardlog.follow import Follow
 from boardlog.ids import GENESIS, BoardId, Cursor, EntryId, Tag
@@ -38,6 +38,7 @@ class Log:
 
     def __init__(self) -> None:
         self.waiting: list[tuple[bytes, Source]] = []
+        self.has_room = True
 
     def append(self, board: BoardId, update: bytes, source: Source) -> None:
         self.waiting.append((update, source))
@@ -135,3 +136,25 @@ async def test_what_a_person_sets_back_having_seen_it_stays_set_back() -> None:
     await await_other
     assert records["shape:a"] == {"x": 2, "color": "black"}
     assert "shape:b" in records
+
+
+async def test_G5_a_write_while_the_logs_are_full_is_refused_at_once_and_never_made_later() -> None:
+    world = World()
+    person: Doc[Any] = Doc(client_id=PERSON)
+    records = person.get(RECORDS, type=Map)
+    records["shape:a"] = {"x": 1, "text": "old"}
+    world.bring(person.get_update())
+    await world.held.replica.ready.wait()
+    world.log.has_room = False
+    with pytest.raises(LogFull):
+        await world.write({"shape:a": {"x": 1, "text": "new"}})
+    world.log.has_room = True
+    before = person.get_state()
+    records["shape:a"] = {"x": 2, "text": "old"}
+    world.bring(person.get_update(before))
+    await world.write({})
+    assert world.log.waiting == []
+    writing = world.write({"shape:b": {"x": 3}})
+    person.apply_update(await world.appended())
+    assert await writing
+    assert records["shape:a"] == {"x": 2, "text": "old"}
