@@ -24,7 +24,7 @@ from boardctl.files import held, write_private
 from boardctl.progress import Progress, Ready
 from boardctl.servers import postgres, valkey
 from boardlog import redis as redis_module
-from boardlog.errors import BoardLogError
+from boardlog.errors import InvalidSetting, StorageUnavailable
 
 BRIDGE_OFFSET = 10
 WORKER_OFFSET = 20
@@ -250,8 +250,10 @@ async def _check_given_stores(options: Options) -> None:
         try:
             async with aclosing(redis_module.connect(options.redis_url)) as redis:
                 await redis_module.check(redis)
-        except BoardLogError as error:
+        except StorageUnavailable as error:
             raise _unusable("Redis", "--redis-url", options.redis_url, error.__cause__ or error) from error
+        except InvalidSetting as error:
+            raise _unusable("Redis", "--redis-url", options.redis_url, error) from error
     if options.database_url:
         try:
             connection = await asyncpg.connect(options.database_url, timeout=ANSWER_SECONDS_MAX)

@@ -15,7 +15,7 @@ from redis.asyncio import RedisCluster
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import (
     ClusterDownError,
@@ -136,6 +136,17 @@ class _Cluster(RedisCluster):
 
 class _MasterPool(SentinelConnectionPool):
     """Connections to the current master; once closed for good, those to the Sentinels are closed too."""
+
+    async def get_master_address(self) -> tuple[str, int]:
+        """See SentinelConnectionPool. Raises MasterNotFoundError in words that can be logged."""
+        try:
+            host, port = await super().get_master_address()  # type: ignore[no-untyped-call]
+        except MasterNotFoundError:
+            raise MasterNotFoundError(
+                f"no Sentinel names a master {self.service_name} that is up. Do they run, are the name and "
+                "sentinel_password right?"
+            ) from None
+        return host, port
 
     async def release(self, connection: AbstractConnection) -> None:
         """See ConnectionPool. A master that was replaced while it was in use is not asked again."""
@@ -267,7 +278,11 @@ class Scripts:
 
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[str | bytes]) -> Any:
         """Run one script. Raises StorageUnavailable: then it ran, or not."""
-        (reply,) = answered(await self.pipeline([script.call(keys, args)]))
+        return await self.call(script.call(keys, args))
+
+    async def call(self, call: Call) -> Any:
+        """Have one call carried out. Raises StorageUnavailable: then it was, or not."""
+        (reply,) = answered(await self.pipeline([call]))
         return reply
 
     async def pipeline(self, calls: Sequence[Call]) -> list[Any]:

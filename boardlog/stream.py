@@ -186,8 +186,7 @@ class RedisStreams:
 
     async def head(self, board: BoardId) -> Cursor | None:
         """See Streams."""
-        with unavailable():
-            last = await self.redis.execute_command("XREVRANGE", self.keys.log(board), "+", "-", "COUNT", 1)
+        last = await self.scripts.call(("XREVRANGE", self.keys.log(board), "+", "-", "COUNT", "1"))
         return from_fields(*last[0])[0] if last else None
 
     async def audit(self, positions: Sequence[tuple[BoardId, Cursor]]) -> list[Cursor | None]:
@@ -261,10 +260,7 @@ class RedisStreams:
         return Memory(*await redis_module.memory(self.redis))
 
     async def _range(self, board: BoardId, start: str, count: int) -> list[RawEntry]:
-        with unavailable():
-            page: list[Any] = await self.redis.execute_command(
-                "XRANGE", self.keys.log(board), start, "+", "COUNT", count
-            )
+        page = await self.scripts.call(("XRANGE", self.keys.log(board), start, "+", "COUNT", str(count)))
         return [RawEntry(*from_fields(*entry)) for entry in page]
 
 

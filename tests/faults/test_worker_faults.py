@@ -16,7 +16,7 @@ from tests.faults.load import under_load
 from tests.faults.report import Report
 from tests.services import Service, System
 
-KILLS = 4
+KILLS = 3
 PAUSES = 8
 ANSWER_SECONDS = 0.02
 """What each answer of PostgreSQL takes to the workers, so that a pass has a middle that can be hit."""

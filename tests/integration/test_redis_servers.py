@@ -256,3 +256,12 @@ async def _board_beside_the_due_set(cluster: Cluster) -> tuple[int, BoardId]:
     boards = [BoardId(f"board-{number}") for number in range(30)]
     owners = {board: await _owner(cluster, KEYS.log(board)) for board in boards}
     return owner, next(board for board in boards if owners[board] != owner)
+
+
+async def test_sentinels_that_name_no_master_are_told_of_in_a_sentence_without_passwords() -> None:
+    redis = redis_module.connect("redis+sentinel://:secret@127.0.0.1:1,127.0.0.1:2/boards?sentinel_password=secret")
+    with pytest.raises(StorageUnavailable, match="no Sentinel names a master boards that is up") as refusal:
+        await redis_module.check(redis)
+    assert "secret" not in str(refusal.value)
+    assert len(str(refusal.value)) < 200
+    await redis.aclose()
