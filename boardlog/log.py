@@ -69,12 +69,14 @@ class BoardLog:
     async def load_slice(self, board: BoardId, bytes_max: int) -> Loaded | None:
         """Load a snapshot and the next of what its log has beyond it, as much as `read_from` gives at `bytes_max`.
 
+        Or at the state's size, where that is more: each slice costs a store of the whole state.
         For who stores the result by compare-and-set (L7): that the snapshot is still the one that was loaded proves
         then that nothing is missing, for what follows was read from the snapshot's own entry on (L3, G3). None if that
         entry does not stand in the log, or not any more: then only `load` helps.
         Raises BoardNotFound, StorageUnavailable. Cancel-safe: it only reads.
         """
         snapshot = await self.snapshots.load(board)
+        bytes_max = max(bytes_max, len(snapshot.state))
         raw = await self.streams.read_from(board, snapshot.cursor, bytes_max)
         if raw is None:
             return None

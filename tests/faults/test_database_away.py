@@ -80,20 +80,23 @@ class World:
         self.made.update(f"{prefix}{number}" for number in range(count))
 
     async def fill(self, author: StockClient, witness: StockClient) -> int:
-        """Edit until the log is nearly full, each edit seen by others; then let something else take the rest.
+        """Edit until an alarm is given, each edit seen by others; then let something else take the rest.
 
         Return the edits.
         """
         count = 0
         async with asyncio.timeout(FULL_SECONDS_MAX):
-            while (await self.system.stores.streams.memory()).used_bytes < LIMIT_BYTES * 0.95:
+            while (await self.system.stores.streams.memory()).used_bytes < LIMIT_BYTES * 0.85:
                 await author.set(f"fill{count}", "x" * FILL_BYTES)
                 await witness.wait_key(f"fill{count}")
                 self.made.add(f"fill{count}")
                 count += 1
-            await self.system.stores.redis.set("ballast", bytes(int(LIMIT_BYTES * 0.1)))
-            while not all(await self.is_held()):
+            while "log_filling" not in self.relays[0].log.read_text():
                 await asyncio.sleep(0.1)
+            while not all(await self.is_held()):
+                if (await self.system.stores.streams.memory()).used_bytes < LIMIT_BYTES * 1.05:
+                    await self.system.stores.redis.append("ballast", bytes(FILL_BYTES))
+                await asyncio.sleep(0.02)
         return count
 
 

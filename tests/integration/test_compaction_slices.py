@@ -85,6 +85,16 @@ async def test_L9_a_board_of_which_a_slice_is_folded_stays_due_at_once_until_all
     assert items_in((await system.snapshot()).state).items() >= wanted.items()
 
 
+async def test_a_large_state_is_not_stored_again_for_every_few_entries(system: System) -> None:
+    await system.append(Author().write(large="x" * 30_000))
+    while (await system.compaction.run(BOARD)).covered is None:
+        pass
+    version = (await system.snapshot()).version
+    await write(system, 20)
+    assert (await system.compaction.run(BOARD)).covered is not None
+    assert (await system.snapshot()).version == version + 1
+
+
 @pytest.mark.parametrize("trims_far", [True, False])
 @pytest.mark.parametrize("seed", [1, 2, secrets.randbits(32)])
 async def test_G3_racing_and_pausing_workers_lose_nothing_of_a_log_in_slices(system, seed: int, trims_far) -> None:
