@@ -42,6 +42,8 @@ _MAY_BE_PARENTS = frozenset({_TYPE, _DELETED, _GC})  # what was a type may be go
 
 _PLAIN_TYPES = frozenset({0, 1, 2, 4, 6})  # array, map, text, XML fragment, XML text
 _XML_ELEMENT, _XML_HOOK = 3, 5
+_OWN_GUID = b"\x04guid"
+"""No editor writes such a key anywhere in a subdocument's options: they are `gc`, `autoLoad` and `meta`."""
 
 Intervals: TypeAlias = list[tuple[int, int]]
 """Clocks from the first of each pair up to, not including, the second."""
@@ -291,7 +293,12 @@ def _read_doc(update: bytes, pos: int, depth_max: int) -> tuple[int, int]:
     if update[pos] != OBJECT:
         # yjs reads properties of it, which throws for null and undefined.
         raise InvalidUpdate(f"The options of the subdocument at byte {pos} are not an object.")
-    return 1, skip_values(update, pos, 1, depth_max)
+    end = skip_values(update, pos, 1, depth_max)
+    if _OWN_GUID in update[pos:end]:
+        # It takes the place of the one before it. As a number it shifts all texts that a browser encodes with it, those
+        # of others too, while they wait for something.
+        raise InvalidUpdate(f"The options of the subdocument at byte {pos} name it a second time.")
+    return 1, end
 
 
 # JSON content (2) is of old yjs versions only, and yrs reads one string more of it than there is.
