@@ -67,9 +67,8 @@ const use = (updates) => {
   for (const [name, type] of Object.entries(ROOTS)) {
     doc.get(name, type).observeDeep((events) => events.map((event) => [event.delta, event.changes.keys]))
   }
-  const [records, , array, text, xml] = applied(doc, updates)
+  const [records, , array, text] = applied(doc, updates)
   text.toDelta()
-  xml.toString()
   Y.encodeStateAsUpdate(doc)
   doc.transact(() => {
     records.set('mine', { x: 1 })

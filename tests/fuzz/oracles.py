@@ -1,13 +1,12 @@
-"""The two readers that must both take what `validate` takes: real yjs in Node, and ours on pycrdt, each in a process."""
+"""The two readers that must take what `validate` takes: real yjs in Node, and ours on pycrdt, each in a process."""
 
 import base64
 import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from collections.abc import Iterator
 from pathlib import Path
 from select import select
 from typing import Any

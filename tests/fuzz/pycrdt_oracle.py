@@ -11,10 +11,10 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from pycrdt import Array, Doc, Map, Text, XmlFragment
+from pycrdt import Array, Doc, Map, Text
 
-from boardlog.growing import Growing
 from boardlog.errors import InvalidUpdate
+from boardlog.growing import Growing
 from boardlog.merge import EMPTY_STATE_VECTOR, EMPTY_UPDATE, Folded, fold, is_panic, parse_state_vector, union
 from boardlog.update import dissect
 from relay.board_state import BoardState
@@ -55,7 +55,7 @@ def _at(records: "Map[Any]", key: str) -> Any:
 
 
 def deleted(update: bytes) -> dict[str, Any] | None:
-    """Return the deletions of a document; None where yrs writes what it does not read (a text cut inside a character)."""
+    """Return the deletions of a document; None where yrs writes what it does not read: a text cut in a character."""
     try:
         ranges, _ = dissect(update)
     except InvalidUpdate:
@@ -83,9 +83,9 @@ def outcome(updates: list[bytes]) -> dict[str, Any]:
             growing.take(update)
     except InvalidUpdate as error:
         return told | {"dropped": str(error)}  # the bridge makes its copy anew, from the folded state
-    records, texts, words = doc.get("tldraw", type=Map), doc.get("m", type=Map), doc.get("t", type=Text)
-    str(doc.get("x", type=XmlFragment))
-    content = {"tldraw": plain(records), "m": plain(texts), "t": str(words)}
+    records, others = doc.get("tldraw", type=Map), doc.get("m", type=Map)
+    # No text: yrs does not cut inside a character, and keeps or deletes another half than yjs does.
+    content = {"tldraw": plain(records), "m": plain(others)}
     vector = parse_state_vector(doc.get_state())
     deletions = deleted(doc.get_update())
     records["mine"] = 1

@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from itertools import pairwise
 
 from boardlog.lib0 import read_varint
 from boardlog.update import CLIENT_MAX, CLOCK_MAX, dissect
@@ -77,7 +78,8 @@ class Parts:
     def ids(self) -> list[Id]:
         """Return where its structs begin."""
         found = []
-        for client, clock, structs in self.blocks:
+        for client, first, structs in self.blocks:
+            clock = first
             for struct in structs:
                 found.append((client, clock))
                 clock += struct.length
@@ -91,7 +93,7 @@ def parse(update: bytes) -> Parts:
     for client, chain in links.items():
         structs = [
             _struct(update[link.at : link.content], update[link.content : after.at], after.clock - link.clock)
-            for link, after in zip(chain, chain[1:], strict=False)
+            for link, after in pairwise(chain)
         ]
         blocks.append((client, chain[0].clock, structs))
     deletes = [(client, [(begin, end - begin) for begin, end in some]) for client, some in ranges.deletes.items()]
@@ -167,10 +169,14 @@ _KEYS = (
     b"x" * 300,
 )
 _VALUES = (
-    b"\x7f", b"\x7e", b"\x79", b"\x78", b"\x7d\x00", b"\x7d\x40", b"\x7d\xbf\xff\xff\xff\xff\xff\xff\x1f", b"\x7d\xff\xff\xff\xff\xff\xff\xff\x1f",
-    b"\x7c\x7f\xc0\x00\x00", b"\x7b\x7f\xf0\x00\x00\x00\x00\x00\x00", b"\x7b" + bytes(8), b"\x7a" + b"\xff" * 8, b"\x7a" + b"\x80" + bytes(7),
-    b"\x77\x00", b"\x77\x02\xc3\xa9", b"\x77\x04\xf0\x9f\x98\x80", b"\x77\x03\xed\xa0\xbd", b"\x74\x02\xff\x00", b"\x75\x00", b"\x76\x00",
-    b"\x76\x02\x01a\x7e\x01a\x78", b"\x76\x01\x09__proto__\x76\x01\x01a\x7e", b"\x77\x03\xef\xbb\xbf", b"\x00", b"\x75\xff\xff\xff\xff\x07",
+    b"\x7f", b"\x7e", b"\x79", b"\x78", b"\x7d\x00", b"\x7d\x40", b"\x7d\xbf\xff\xff\xff\xff\xff\xff\x1f",
+    b"\x7d\xff\xff\xff\xff\xff\xff\xff\x1f",
+    b"\x7c\x7f\xc0\x00\x00", b"\x7b\x7f\xf0\x00\x00\x00\x00\x00\x00", b"\x7b" + bytes(8),
+    b"\x7a" + b"\xff" * 8, b"\x7a" + b"\x80" + bytes(7),
+    b"\x77\x00", b"\x77\x02\xc3\xa9", b"\x77\x04\xf0\x9f\x98\x80", b"\x77\x03\xed\xa0\xbd",
+    b"\x74\x02\xff\x00", b"\x75\x00", b"\x76\x00",
+    b"\x76\x02\x01a\x7e\x01a\x78", b"\x76\x01\x09__proto__\x76\x01\x01a\x7e", b"\x77\x03\xef\xbb\xbf",
+    b"\x00", b"\x75\xff\xff\xff\xff\x07",
 )  # fmt: skip
 _TYPES = (
     b"\x00",
@@ -186,8 +192,10 @@ _TYPES = (
     b"\x03\x08__proto__"[:10],
 )
 _DOC_OPTIONS = (
-    b"\x76\x00", b"\x7e", b"\x7f", b"\x75\x00", b"\x76\x01\x02gc\x79", b"\x76\x01\x08autoLoad\x78", b"\x76\x01\x04meta\x76\x00",
-    b"\x76\x01\x08clientID\x7e", b"\x76\x01\x09autoload\x77\x01x", b"\x76\x01\x08gcFilter\x7d\x01", b"\x76\x01\x04guid\x7d\x05",
+    b"\x76\x00", b"\x7e", b"\x7f", b"\x75\x00", b"\x76\x01\x02gc\x79", b"\x76\x01\x08autoLoad\x78",
+    b"\x76\x01\x04meta\x76\x00",
+    b"\x76\x01\x08clientID\x7e", b"\x76\x01\x09autoload\x77\x01x", b"\x76\x01\x08gcFilter\x7d\x01",
+    b"\x76\x01\x04guid\x7d\x05",
 )  # fmt: skip
 _STRINGS = (
     b"a",
@@ -239,7 +247,7 @@ class How(Enum):
     COHERENT = "coherent"
     """New clients say what a bad editor could: any content, any deletion, with gaps. All readers must read it alike."""
     HUNG = "hung"
-    """New clients hang things where they cannot be: between neighbours of different parents, in what has no children."""
+    """New clients hang things where they cannot be: between neighbours of different parents, for example."""
     FORGED = "forged"
     """Others are contradicted: the same ids for other things. Whoever comes first has its way."""
 
@@ -296,7 +304,7 @@ class Mutator:
     @property
     def _coherent(self) -> list[Callable[[Parts], None]]:
         return [
-            self._other_value, self._other_value, self._new_values, self._hold_back, self._clock, self._delete,
+            self._other_value, self._other_value, self._new_values, self._hold_back, self._delete,
             self._delete_all, self._splice,
         ]  # fmt: skip
 
