@@ -186,6 +186,9 @@ def _read_struct(update: bytes, pos: int, client: int, clock: int, depth_max: in
     read_content = _CONTENTS.get(kind)
     if read_content is None:
         raise InvalidUpdate(f"The struct at byte {at} is of kind {kind} with flags {info - kind}, unknown here.")
+    if kind == _FORMAT and info & _HAS_KEY:
+        # Of texts alone. Where a value should be, yrs panics as soon as somebody observes the map.
+        raise InvalidUpdate(f"The struct at byte {at} is a format under a key.")
     is_child = False
     left, target, right, right_target = -1, 0, -1, 0
     if info & _HAS_NEIGHBOUR:

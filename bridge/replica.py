@@ -144,7 +144,7 @@ class Replica:
         except InvalidUpdate as error:
             self.failed(error)
             return
-        self.records = {key: _plain(records[key]) for key in records}
+        self.records = {key: _record(records, key) for key in records}
         self._subscription = records.observe(self._observed)
         if self._take(growing, self._waiting):
             self._waiting.clear()
@@ -188,10 +188,16 @@ def _update_of(event: TransactionEvent) -> bytes:
     return update
 
 
-def _plain(value: Any) -> Any:
-    """Return a record as plain values: somebody may have stored a shared type where the canvas stores plain records."""
-    to_py = getattr(value, "to_py", None)
+def _record(records: "Map[Any]", key: str) -> Any:
     try:
-        return value if to_py is None else to_py()
-    except (KeyError, ValueError):
-        return None  # it holds what has no plain form, an XML element for example
+        return _plain(records[key])
+    except KeyError:
+        return None  # what is there is no value, a text's format for example
+
+
+def _plain(value: Any) -> Any:
+    """Return a record that is plain values, None for any other: the canvas shows no shared type either.
+
+    Never their plain form: yrs does not come to the end of an array that holds a text with a long character.
+    """
+    return None if hasattr(value, "to_py") or isinstance(value, Doc) else value

@@ -49,6 +49,7 @@ class Transport:
 
     def __init__(self) -> None:
         self.writes: list[list[Frame | int]] = []
+        self.waiting_bytes = 0
 
     def write(self, data: bytes) -> None:
         if data[0] == 0x88:
@@ -60,7 +61,7 @@ class Transport:
         return False
 
     def get_write_buffer_size(self) -> int:
-        return 0
+        return self.waiting_bytes
 
     def abort(self) -> None:
         pass
@@ -286,3 +287,11 @@ async def test_L10_what_was_held_back_does_not_overtake_what_was_given_up(change
         await world.quiet()
         assert world.log.waiting == []
         assert world.taken()[-1] == 1013
+
+
+async def test_G7_who_takes_too_slowly_what_it_is_sent_is_closed_once_with_4508() -> None:
+    async with connected() as world:
+        world.transport.waiting_bytes = 2 << 20
+        world.connection.send(b"\x82\x03\x01\x01\x00")
+        await world.quiet()
+        assert [frame for frame in world.taken() if isinstance(frame, int)] == [4508]
