@@ -18,7 +18,7 @@ from tests.fuzz.seeds import again, seeds
 from tests.fuzz.updates import How, Mutator
 
 KEPT_SEEDS = (2091748248, 1848958398)
-MUTANTS_PER_SEED = 1500
+MUTANTS_PER_SEED = 1200
 AT_ONCE = 160
 """Histories judged in one exchange."""
 CONTRADICTED = (
