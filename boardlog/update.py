@@ -58,6 +58,8 @@ _HAS_NEIGHBOUR = HAS_LEFT | HAS_RIGHT
 
 _PLAIN_TYPES = frozenset({0, 1, 2, 4, 6})  # array, map, text, XML fragment, XML text
 _XML_ELEMENT, _XML_HOOK = 3, 5
+_OWN_GUID = b"\x04guid"
+"""No editor writes such a key anywhere in a subdocument's options: they are `gc`, `autoLoad` and `meta`."""
 
 
 def validate(update: bytes, *, depth_max: int = VALUE_DEPTH_MAX, type_depth_max: int = TYPE_DEPTH_MAX) -> Ranges:
@@ -160,6 +162,9 @@ def _read_struct(update: bytes, pos: int, client: int, clock: int, depth_max: in
     read_content = _CONTENTS.get(kind)
     if read_content is None:
         raise InvalidUpdate(f"The struct at byte {at} is of kind {kind} with flags {info - kind}, unknown here.")
+    if kind == FORMAT and info & HAS_KEY:
+        # Of texts alone. Where a value should be, yrs panics as soon as somebody observes the map.
+        raise InvalidUpdate(f"The struct at byte {at} is a format under a key.")
     is_child = False
     left, target, right, right_target = -1, 0, -1, 0
     if info & _HAS_NEIGHBOUR:
@@ -269,7 +274,12 @@ def _read_doc(update: bytes, pos: int, depth_max: int) -> tuple[int, int]:
     if update[pos] != OBJECT:
         # yjs reads properties of it, which throws for null and undefined.
         raise InvalidUpdate(f"The options of the subdocument at byte {pos} are not an object.")
-    return 1, skip_values(update, pos, 1, depth_max)
+    end = skip_values(update, pos, 1, depth_max)
+    if _OWN_GUID in update[pos:end]:
+        # It takes the place of the one before it. As a number it shifts all texts that a browser encodes with it, those
+        # of others too, while they wait for something.
+        raise InvalidUpdate(f"The options of the subdocument at byte {pos} name it a second time.")
+    return 1, end
 
 
 # JSON content (2) is of old yjs versions only, and yrs reads one string more of it than there is.

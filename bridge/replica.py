@@ -175,7 +175,7 @@ class Replica:
             self.failed(error)
             return
         for count, key in enumerate(list(records)):
-            self.records[key] = _plain(records[key])
+            self.records[key] = _record(records, key)
             if count % RECORDS_PER_TURN == 0:
                 await asyncio.sleep(0)  # nobody has this document yet; what the log brings meanwhile waits
         self._subscription = records.observe(self._observed)
@@ -255,10 +255,16 @@ def _update_of(event: TransactionEvent) -> bytes:
     return update
 
 
-def _plain(value: Any) -> Any:
-    """Return a record as plain values: somebody may have stored a shared type where the canvas stores plain records."""
-    to_py = getattr(value, "to_py", None)
+def _record(records: "Map[Any]", key: str) -> Any:
     try:
-        return value if to_py is None else to_py()
-    except (KeyError, ValueError):
-        return None  # it holds what has no plain form, an XML element for example
+        return _plain(records[key])
+    except KeyError:
+        return None  # what is there is no value, a text's format for example
+
+
+def _plain(value: Any) -> Any:
+    """Return a record that is plain values, None for any other: the canvas shows no shared type either.
+
+    Never their plain form: yrs does not come to the end of an array that holds a text with a long character.
+    """
+    return None if hasattr(value, "to_py") or isinstance(value, Doc) else value

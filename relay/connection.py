@@ -95,7 +95,7 @@ class Connection:
         connection, and the code would be lost on its way (aiohttp's own close does, from beside a reader).
         """
         if self._closing is None:
-            self._flush()
+            self._write()  # without measuring what waits, which would close again and again
             self._closing = self._loop.call_later(CLOSE_SECONDS_MAX, self._transport.abort)
             if not self._transport.is_closing():
                 self._transport.write(protocol.close(code, reason))
@@ -249,6 +249,10 @@ class Connection:
 
     def _flush(self) -> None:
         self._flush_is_due = False
+        self._write()
+        self._measure()
+
+    def _write(self) -> None:
         if self._closing is None and self._told_saved is not None and self._told_saved < self._unlogged.settled:
             self._told_saved = self._unlogged.settled
             self._outbox.append(protocol.saved(self._told_saved))
@@ -256,7 +260,6 @@ class Connection:
             self._transport.write(b"".join(self._outbox))
             self._sent_at = self._loop.time()
         self._outbox.clear()
-        self._measure()
 
     def _measure(self) -> None:
         """Close a client for which too much waits; writing never blocks, so this is where it shows (G7)."""

@@ -85,6 +85,7 @@ class Presence:
         """
         merged = self._states.merge(states, member, self._shell.now(), introduces=introduces)
         self._note(merged.changed, publish=True)
+        self._challenge(merged.disputed)
         if merged.absences:
             member.send(protocol.awareness(encode(merged.absences)))
 
@@ -120,7 +121,11 @@ class Presence:
         # that has it may not know, having opened the room since.
         for update in encode_all(merged.absences):
             self._shell.publish(pack(self._node, Kind.STATES, update))
-        for owner, absence in merged.disputed:
+        self._challenge(merged.disputed)
+
+    def _challenge(self, disputed: list[tuple[Any, State]]) -> None:
+        """Show members their own absence, at once: before they hear of a state of theirs that they never said (G6)."""
+        for owner, absence in disputed:
             if owner in self._members:
                 owner.send(protocol.awareness(encode([absence])))
 

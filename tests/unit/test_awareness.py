@@ -13,7 +13,15 @@ from pycrdt import Awareness, Doc
 from boardlog import awareness
 from boardlog.awareness import STATES_PER_UPDATE_MAX, State, decode, encode
 from boardlog.wire import MalformedFrame, write_varuint
-from relay.awareness_states import CLIENTS_PER_BOARD_MAX, EXPIRY_SECONDS, AwarenessStates
+from relay.awareness_states import (
+    CLIENTS_PER_BOARD_MAX,
+    CLIENTS_PER_MEMBER_MAX,
+    CLOCK_JUMP_MAX,
+    CLOCKS_PER_SECOND_MAX,
+    EXPIRY_SECONDS,
+    FIRST_CLOCK_MAX,
+    AwarenessStates,
+)
 
 GONE = b"null"
 HERE = b'{"user":"Ann"}'
@@ -250,13 +258,115 @@ def test_only_the_owner_takes_a_client_away_without_raising_its_clock() -> None:
     assert present(states) == {}
 
 
-def test_whoever_raises_the_clock_takes_a_client_away_or_over() -> None:
+# Takeovers (G6). A member is any object; a name is a node, whose word is taken.
+
+
+@pytest.mark.parametrize("answers", [object(), "another node"])
+@pytest.mark.parametrize("clock", [4, 1000, 2**31 - 1])
+@pytest.mark.parametrize("text", [GONE, b'{"user":"Eve"}'])
+def test_G6_a_member_takes_nobody_away_or_over_by_raising_a_clock(answers: object, clock: int, text: bytes) -> None:
     states = AwarenessStates()
-    states.merge([State(7, 3, HERE), State(8, 3, HERE)], ANN, 0.0)
-    assert states.merge([State(7, 4, GONE), State(8, 4, HERE)], BOB, 1.0).changed == [7, 8]
-    assert [state.client for state in states.present()] == [8]
-    assert states.leave(ANN, 2.0) == []
-    assert states.leave(BOB, 2.0) == [8]
+    eve = object()
+    states.merge([State(7, 3, HERE)], answers, 0.0, introduces=True)
+    assert states.merge([State(7, clock, text)], eve, 1.0) == ([], [], [])
+    assert states.states([7]) == [State(7, 3, HERE)]
+    assert states.leave(eve, 2.0) == []
+    assert states.merge([State(7, 4, b'{"at":4}')], answers, 3.0).changed == [7]
+    assert states.leave(answers, 4.0) == [7]
+
+
+def test_G6_nobody_introduces_itself_as_another_to_take_it_away() -> None:
+    states = AwarenessStates()
+    ann, eve = object(), object()
+    states.merge([State(7, 3, HERE)], ann, 0.0, introduces=True)
+    for clock in (3, 4):
+        assert states.merge([State(7, clock, GONE)], eve, 1.0, introduces=True) == ([], [], [])
+    assert present(states) == {7: {"user": "Ann"}}
+
+
+def test_G6_a_living_client_voids_the_claim_of_whoever_introduces_itself_as_it() -> None:
+    states = AwarenessStates()
+    ann, eve = object(), object()
+    client = StockClient(7)
+    client.awareness.set_local_state({"user": "Ann"})
+    states.merge(decode(client.own), ann, 0.0, introduces=True)
+    claimed = states.merge([State(7, 100, b'{"user":"Eve"}')], eve, 1.0, introduces=True)
+    assert claimed.disputed == [(ann, State(7, 100, GONE))]
+
+    answer = client.hear([absence for _, absence in claimed.disputed])
+    assert states.merge(answer, ann, 1.1).changed == [7]
+    assert states.merge([State(7, 150, b'{"user":"Eve"}')], eve, 1.2).changed == [], "it has shown who it is not"
+    assert present(states) == {7: {"user": "Ann"}}
+    assert states.leave(eve, 2.0) == []
+    assert states.leave(ann, 3.0) == [7]
+
+
+def test_G6_a_claim_at_another_node_is_void_there_too_once_the_client_answers() -> None:
+    here, there = AwarenessStates(), AwarenessStates()
+    ann, eve = object(), object()
+    here.merge([State(7, 3, HERE)], ann, 0.0, introduces=True)
+    there.merge([State(7, 3, HERE)], "here", 0.0, introduces=True)
+    there.merge([State(7, 4, b'{"user":"Eve"}')], eve, 1.0, introduces=True)
+    claimed = here.merge([State(7, 4, b'{"user":"Eve"}')], "there", 1.0, introduces=True)
+    assert claimed.disputed == [(ann, State(7, 4, GONE))]
+    assert here.merge([State(7, 5, HERE)], ann, 1.1).changed == [7]
+    assert there.merge([State(7, 5, HERE)], "here", 1.1, introduces=True) == ([7], [], [])
+    assert there.merge([State(7, 6, b'{"user":"Eve"}')], eve, 1.2).changed == []
+    assert present(here) == present(there) == {7: {"user": "Ann"}}
+
+
+def test_a_page_that_moved_goes_on_though_its_old_socket_looks_alive() -> None:
+    """Its node before does not know yet: nobody answers there, whenever it is asked."""
+    here, there = AwarenessStates(), AwarenessStates()
+    dead, back = object(), object()
+    here.merge([State(7, 3, HERE)], dead, 0.0, introduces=True)
+    there.merge([State(7, 3, HERE)], "here", 0.0, introduces=True)
+    assert there.merge([State(7, 4, HERE)], back, 1.0, introduces=True).changed == [7]
+    assert here.merge([State(7, 4, HERE)], "there", 1.0, introduces=True).changed == [7]
+    for clock in range(5, 50):
+        assert there.merge([State(7, clock, HERE)], back, float(clock)).changed == [7]
+        assert here.merge([State(7, clock, HERE)], "there", float(clock), introduces=True).changed == [7]
+    assert here.leave(dead, 60.0) == []
+    assert there.leave(back, 61.0) == [7]
+
+
+def test_G6_no_member_drives_a_client_to_where_clocks_end() -> None:
+    states = AwarenessStates()
+    eve = object()
+    assert states.merge([State(7, FIRST_CLOCK_MAX + 1, HERE)], eve, 0.0, introduces=True).changed == []
+    assert states.merge([State(7, 5, HERE)], eve, 0.0, introduces=True).changed == [7]
+    for second in range(10):
+        clock = states.states([7])[0].clock
+        assert states.merge([State(7, 2**31 - 1, HERE)], eve, float(second)).changed == []
+        ahead = 5 + CLOCK_JUMP_MAX + CLOCKS_PER_SECOND_MAX * second
+        assert states.merge([State(7, ahead + 1, HERE)], eve, float(second)).changed == []
+        assert states.merge([State(7, ahead, HERE)], eve, float(second)).changed == [7]
+        assert states.merge([State(7, ahead + 1, HERE)], eve, float(second)).changed == [7], "by one it always goes on"
+        assert clock < ahead
+
+
+def test_G6_a_flood_of_clients_by_one_member_is_bounded_and_costs_nobody_else() -> None:
+    states = AwarenessStates()
+    eve = object()
+    flood = [State(client, 1, HERE) for client in range(1000)]
+    assert len(states.merge(flood, eve, 0.0).changed) == CLIENTS_PER_MEMBER_MAX
+    for number in range(1000, 1100):
+        member = object()
+        assert states.merge([State(number, 1, HERE)], member, 1.0, introduces=True).changed == [number]
+    gone = states.leave(eve, 2.0)
+    assert len(gone) == CLIENTS_PER_MEMBER_MAX
+
+
+def test_a_members_places_become_free_with_its_clients() -> None:
+    states = AwarenessStates()
+    member = object()
+    for round_ in range(3):
+        now = round_ * EXPIRY_SECONDS
+        clients = range(round_ * 100, round_ * 100 + CLIENTS_PER_MEMBER_MAX)
+        assert len(states.merge([State(client, 1, HERE) for client in clients], member, now).changed) == len(clients)
+        assert states.merge([State(10**6, 1, HERE)], member, now).changed == []
+        states.merge([State(client, 2, GONE) for client in clients], member, now)
+        states.expire({member}, now + EXPIRY_SECONDS)
 
 
 def test_a_client_that_never_was_does_not_go() -> None:

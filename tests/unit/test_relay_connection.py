@@ -54,6 +54,7 @@ class Transport:
     def __init__(self) -> None:
         self.writes: list[list[Frame | int]] = []
         self.is_gone = False
+        self.waiting_bytes = 0
 
     def write(self, data: bytes) -> None:
         if data[0] == 0x88:
@@ -65,7 +66,7 @@ class Transport:
         return self.is_gone
 
     def get_write_buffer_size(self) -> int:
-        return 0
+        return self.waiting_bytes
 
     def abort(self) -> None:
         pass
@@ -442,3 +443,11 @@ async def test_G10_a_client_that_is_held_back_can_be_sent_to_another_node(change
 
 def body_of(update_frame: bytes) -> bytes:
     return decode(update_frame).body
+
+
+async def test_G7_who_takes_too_slowly_what_it_is_sent_is_closed_once_with_4508() -> None:
+    async with connected() as world:
+        world.transport.waiting_bytes = 2 << 20
+        world.connection.send(b"\x82\x03\x01\x01\x00")
+        await world.quiet()
+        assert [frame for frame in world.taken() if isinstance(frame, int)] == [4508]

@@ -10,7 +10,7 @@ import pytest
 from boardlog import awareness
 from boardlog.awareness import State
 from relay import protocol
-from relay.awareness_states import CLIENTS_PER_BOARD_MAX, EXPIRY_SECONDS
+from relay.awareness_states import CLIENTS_PER_BOARD_MAX, CLIENTS_PER_MEMBER_MAX, EXPIRY_SECONDS
 from relay.presence import EXPIRY_CHECK_SECONDS, TICK_SECONDS, Presence
 from tests.presencefakes import Clock, messages_in
 
@@ -182,8 +182,8 @@ def test_a_full_board_is_shown_in_messages_that_may_be_repeated_and_that_nodes_t
     """One whole message would be refused: by the next node, and as the echo of every browser that heard it."""
     ann = node.join(Member())
     crowd = [State(client, 1, HERE) for client in range(CLIENTS_PER_BOARD_MAX)]
-    for begin in range(0, len(crowd), 500):
-        node.presence.said(ann, crowd[begin : begin + 500], introduces=False)
+    for begin in range(0, len(crowd), CLIENTS_PER_MEMBER_MAX):
+        node.presence.said(object(), crowd[begin : begin + CLIENTS_PER_MEMBER_MAX], introduces=False)
     joiner = node.join(Member())  # decodes each message as the session decodes its echo
     assert [state for states in joiner.heard for state in states] == crowd
     clock.pass_(TICK_SECONDS)
@@ -233,6 +233,35 @@ def test_whoever_comes_back_as_it_went_is_told_so_alone(node: Node, clock: Clock
     node.presence.said(back, [State(1, 5, HERE)], introduces=False)
     clock.pass_(TICK_SECONDS)
     assert bob.taken() == back.taken() == [[State(1, 5, HERE)]]
+
+
+def test_G6_who_is_claimed_by_another_is_asked_before_it_hears_a_state_that_it_never_said(
+    node: Node, elsewhere: Node, clock: Clock
+) -> None:
+    """Stock clients take over whatever higher clock they hear of themselves, but for an absence: that they deny."""
+    ann = node.join(Member())
+    node.presence.said(ann, [State(1, 4, HERE)], introduces=True)
+    clock.pass_(TICK_SECONDS)
+    ann.taken()
+    elsewhere.presence.said(elsewhere.join(Member()), [State(1, 5, b'{"user":"Eve"}')], introduces=True)
+    clock.pass_(0.0)
+    assert ann.taken()[0] == [State(1, 5, GONE)]
+    node.presence.said(ann, [State(1, 6, HERE)], introduces=False)
+    clock.pass_(TICK_SECONDS)
+    assert node.join(Member()).taken() == [[State(1, 6, HERE)]]
+
+
+def test_G6_who_is_claimed_by_another_on_the_same_node_is_asked_too(node: Node, clock: Clock) -> None:
+    ann, eve = node.join(Member()), node.join(Member())
+    node.presence.said(ann, [State(1, 4, HERE)], introduces=True)
+    clock.pass_(TICK_SECONDS)
+    ann.taken()
+    node.presence.said(eve, [State(1, 4, HERE)], introduces=True)
+    assert ann.taken() == [[State(1, 4, GONE)]]
+    node.presence.said(ann, [State(1, 5, HERE)], introduces=False)
+    node.leave(eve)
+    clock.pass_(TICK_SECONDS)
+    assert node.join(Member()).taken() == [[State(1, 5, HERE)]]
 
 
 # Other nodes

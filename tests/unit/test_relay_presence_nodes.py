@@ -3,6 +3,7 @@
 The channel gives every node the same messages in the same order, each at its own time. Driven by chance, with seeds.
 """
 
+import json
 import random
 from collections import deque
 from typing import Any
@@ -73,6 +74,38 @@ class StockClient:
     def disconnect(self) -> None:
         self.socket = None
         self.awareness.remove_awareness_states([other for other in self.awareness.states if other != self.id], "socket")
+
+
+class Impostor:
+    """A member that says whatever it likes of everybody, and connects anew whenever it likes."""
+
+    def __init__(self, cluster: "Cluster") -> None:
+        self._cluster = cluster
+        self._node: LiveNode | None = None
+        self._is_new = True
+
+    def send(self, frame: bytes) -> None:
+        pass
+
+    def speak(self) -> None:
+        chance = self._cluster.chance
+        if self._node is None or self._node.presence is None:
+            self._node, self._is_new = chance.choice(self._cluster.nodes), True
+            self._node.attach(self)
+        states = []
+        for _ in range(chance.choice([1, 1, 1, 3])):
+            victim = chance.choice(self._cluster.clients)
+            heard = victim.awareness.meta[victim.id]["clock"]
+            clock = max(0, heard + chance.choice([-1, 0, 1, 2, 50, 9000, 2**30, 2**31 - 2 - heard, 2**31 - 1 - heard]))
+            text = chance.choice([b"null", b'{"client":"Eve"}', b'{"client":"Eve"}'])
+            states.append(awareness.State(victim.id, clock, text))
+        self._node.open.said(self, states, introduces=self._is_new and len(states) == 1)
+        self._is_new = False
+
+    def leave(self) -> None:
+        if self._node is not None and self._node.presence is not None:
+            self._node.detach(self)
+        self._node = None
 
 
 class LiveNode:
@@ -265,6 +298,28 @@ def test_all_nodes_come_to_show_exactly_who_is_there(seed: int) -> None:
     assert all(shown == cluster.connected for shown in cluster.shown().values()), cluster.shown()
     cluster.renew_all()
     assert all(seen == cluster.connected for seen in cluster.seen().values()), cluster.seen()
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_G6_whatever_an_impostor_says_everyone_is_shown_as_itself_once_it_has_been_heard(seed: int) -> None:
+    """While it stays, too: an impostor that has introduced itself as a living client is found out by its answer."""
+    cluster = Cluster(seed)
+    eve = Impostor(cluster)
+    for _ in range(cluster.chance.randrange(50, 300)):
+        cluster.step()
+        if cluster.chance.random() < 0.2:
+            eve.speak()
+        if cluster.chance.random() < 0.03:
+            eve.leave()
+    for _ in range(4):  # three minutes: what it said of those who were away expires
+        cluster.settle()
+        cluster.clock.pass_(15.0)
+        cluster.renew_all()
+    connected = {str(client.id): client.awareness.states[client.id] for client in cluster.clients if client.socket}
+    for node in cluster.nodes:
+        if node.presence is not None:
+            shown = {str(state.client): json.loads(state.json) for state in node.open._states.present()}
+            assert {client: shown.get(client) for client in connected} == {c: {"client": int(c)} for c in connected}
 
 
 @pytest.mark.parametrize("seed", range(60))

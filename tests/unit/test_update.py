@@ -269,6 +269,8 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "endless integer": (one(in_root(ANY, values(b"\x7d" + b"\xff" * 30 + b"\x00"))), "safe integers"),
     "subdocument of null": (one(in_root(DOC, string("g") + b"\x7e")), "not an object"),
     "subdocument of undefined": (one(in_root(DOC, string("g") + b"\x7f")), "not an object"),
+    "format under a key": (one(in_root(FORMAT, string("bold") + string("null"), key="k")), "under a key"),
+    "subdocument named twice": (one(in_root(DOC, string("g") + b"\x76\x01" + string("guid") + b"\x7d\x05")), "second"),
     "empty deletion": (update(deleted=deletes((7, [(0, 0)]))), "empty"),
     "deletion too high": (update(deleted=deletes((7, [(CLOCK_MAX, 1)]))), "above clock"),
     "client without deletions": (update(deleted=deletes((7, []))), "has none"),
