@@ -6,6 +6,7 @@ import secrets
 import signal
 import socket
 import time
+from collections.abc import Coroutine
 from contextlib import suppress
 from functools import partial
 
@@ -21,6 +22,7 @@ from boardlog.audit import audit_forever
 from boardlog.folding import Folder
 from boardlog.health import health_routes
 from boardlog.keys import Keys
+from boardlog.leaving import Leaving
 from boardlog.log import BoardLog
 from boardlog.publisher import Publisher
 from boardlog.redis import Scripts
@@ -31,7 +33,7 @@ from boardlog.telemetry import METRICS
 from bridge.admission import Admission
 from bridge.agent_presence import AgentPresence
 from bridge.agents import Roster
-from bridge.answers import answer_errors
+from bridge.answers import answer_errors, end_when
 from bridge.asset_endpoints import Assets
 from bridge.asset_store import PostgresAssets
 from bridge.endpoints import BODY_BYTES_MAX, Items
@@ -42,9 +44,12 @@ from bridge.writer import Writer
 
 log = structlog.get_logger()
 
-FINISH_SECONDS_MAX = 6.0
-"""What requests under way get to finish after SIGTERM; the process is gone inside 9 s (G10)."""
-
+FINISH_SECONDS_MAX = 5.0
+"""What requests under way get to finish after SIGTERM; with what follows the process is gone inside 8 s (G10)."""
+SHUTDOWN_SECONDS_MAX = 0.25
+"""What the server takes for what is left after that, twice: answers that nobody reads."""
+FLUSH_SECONDS_MAX = 1.0
+"""For changes whose agents were told to try again: Redis may still take them."""
 FAREWELL_SECONDS_MAX = 1.0
 """What it may take to tell the relays that the agents are gone; else they find out themselves."""
 
@@ -73,12 +78,12 @@ async def serve(settings: BridgeSettings) -> None:
     admission, assets = Admission(Access(pool, redis, keys), board_log.snapshots), PostgresAssets(pool)
     items = Items(admission, replicas, writer, assets, agents, randomness.getrandbits)
     checks = {"redis": partial(redis_module.check, redis), "database": partial(database.check, pool)}
-    app = web.Application(middlewares=[answer_errors], client_max_size=BODY_BYTES_MAX)
-    app.add_routes(health_routes(checks, lambda: {"node": settings.name, "replicas": len(replicas)}))
-    app.add_routes(items.routes())
-    app.add_routes(Assets(admission, assets).routes())
-    app.add_routes(documentation_routes())
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=FINISH_SECONDS_MAX)
+    leaving = Leaving()
+    app = web.Application(middlewares=[answer_errors, end_when(leaving)], client_max_size=BODY_BYTES_MAX)
+    health = health_routes(checks, lambda: {"node": settings.name, "replicas": len(replicas)})
+    for routes in (health, items.routes(), Assets(admission, assets).routes(), documentation_routes()):
+        app.add_routes(routes)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS_MAX)
     try:
         # If one of these ends, the bridge cannot keep its promises: the group ends the process with it.
         async with asyncio.TaskGroup() as tasks:
@@ -86,15 +91,18 @@ async def serve(settings: BridgeSettings) -> None:
             background = [tasks.create_task(part) for part in work]
             await folder.warm()  # an agent's first write must not wait for a process to start
             await runner.setup()
-            await web.SockSite(runner, listener).start()
+            site = web.SockSite(runner, listener)
+            await site.start()
             log.info("listening", port=settings.port)
             await stop.wait()
+            await site.stop()  # first of all: what comes now goes to another bridge at once
+            leaving.end(FINISH_SECONDS_MAX)
+            await leaving.ended()
             await runner.cleanup()
+            await _within(FLUSH_SECONDS_MAX, appender.flushed())
             replicas.close()
             agents.close()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(FAREWELL_SECONDS_MAX):
-                    await publisher.flushed()
+            await _within(FAREWELL_SECONDS_MAX, publisher.flushed())
             for task in background:
                 task.cancel()
     finally:
@@ -102,3 +110,9 @@ async def serve(settings: BridgeSettings) -> None:
         await redis.aclose()
         pool.terminate()
     log.info("stopped")
+
+
+async def _within(seconds: float, work: Coroutine[None, None, None]) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await work

@@ -28,9 +28,9 @@ from persistence_worker.worker import Worker
 
 log = structlog.get_logger()
 
-FINISH_SECONDS_MAX = 6.5
+FINISH_SECONDS_MAX = 5.5
 """What passes under way get to finish after SIGTERM; with what follows it stays below 8 s (G10)."""
-SERVER_STOP_SECONDS_MAX = 0.5
+SERVER_STOP_SECONDS_MAX = 0.25
 
 
 async def serve(settings: WorkerSettings) -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import base64
+import random
 from collections import OrderedDict
+from collections.abc import Callable
 
 import structlog
 from aiohttp import web
@@ -13,10 +15,12 @@ from boardlog.appender import Appender
 from boardlog.errors import BoardLogError, BoardNotFound, InvalidBoardId
 from boardlog.grant import Forbidden, Grant, Unauthenticated
 from boardlog.ids import BoardId, parse_board_id
+from boardlog.leaving import Leaving, Left
 from boardlog.snapshots import Snapshots
 from boardlog.telemetry import METRICS
-from relay.connection import Connection
+from relay.connection import Connection, age_limit_seconds
 from relay.hub import Hub
+from relay.outbox import Outboxes
 from relay.protocol import fit_reason
 from relay.room import Room, close_for
 from relay.session import CloseCode, Session
@@ -24,7 +28,6 @@ from relay.settings import RelaySettings
 
 log = structlog.get_logger()
 
-HEARTBEAT_SECONDS = 30.0
 CLOSE_TIMEOUT_SECONDS = 4.0
 REFUSED_HOLD_SECONDS = 5.0
 """Who comes back at once after a refusal is held this long: old clients know no final code and retry every 100 ms."""
@@ -44,15 +47,24 @@ class Doors:
     """Accepts WebSockets, verifies their keys and serves them."""
 
     def __init__(
-        self, settings: RelaySettings, access: Access, hub: Hub, appender: Appender, snapshots: Snapshots
+        self,
+        settings: RelaySettings,
+        access: Access,
+        hub: Hub,
+        appender: Appender,
+        snapshots: Snapshots,
+        jitter: Callable[[float, float], float] = random.uniform,
     ) -> None:
         """Let clients into the rooms of `hub`."""
         self.connections: dict[Connection, None] = {}
-        self.draining = False
+        self._is_leaving = False
+        self._joining = Leaving()
+        self._jitter = jitter
         self._settings = settings
         self._access = access
         self._hub = hub
         self._appender = appender
+        self._outboxes = Outboxes(settings)
         self._snapshots = snapshots
         self._refusals: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._held = 0
@@ -61,13 +73,22 @@ class Doors:
         """Return what /health says beside its status."""
         return {"node": self._settings.name, "rooms": len(self._hub), "connections": len(self.connections)}
 
+    def leave(self, seconds: float) -> None:
+        """Let nobody in any more; those who wait for a board are sent away, spread over this time."""
+        self._is_leaving = True
+        self._joining.end(0.0, spread_seconds=seconds)
+
+    async def left(self) -> None:
+        """Wait until nobody waits for a board any more. Cancel-safe."""
+        await self._joining.ended()
+
     async def websocket(self, request: web.Request) -> web.StreamResponse:
         """Serve `/ws/{board}` and `/{board}`.
 
         Every refusal is a close code: browsers cannot see the HTTP status of a refused upgrade.
         """
         socket = web.WebSocketResponse(
-            heartbeat=HEARTBEAT_SECONDS,
+            heartbeat=self._settings.heartbeat_seconds,
             max_msg_size=self._settings.board_bytes_max,
             compress=False,
             timeout=CLOSE_TIMEOUT_SECONDS,
@@ -77,7 +98,8 @@ class Doors:
             raise web.HTTPUpgradeRequired(text="Connect with a WebSocket client, for example y-websocket.\n")
         await socket.prepare(request)
         try:
-            grant, room = await self._enter(request)
+            async with self._joining.work():
+                grant, room = await self._enter(request)
         except BoardLogError as error:
             await self._refuse(request, socket, *_refusal(error))
             return socket
@@ -89,8 +111,8 @@ class Doors:
 
     async def _enter(self, request: web.Request) -> tuple[Grant, Room]:
         """Return the grant and the room, joined; raises whatever stands in the way."""
-        if self.draining:
-            raise _Draining("This node is shutting down: another one takes over.")
+        if self._is_leaving:
+            raise Left("This node is shutting down: another one takes over.")
         if len(self.connections) >= self._settings.connections_max:
             raise _Full("This node is full: try again.")
         board = parse_board_id(request.match_info["board"])
@@ -107,11 +129,17 @@ class Doors:
         return await self._hub.join(board)
 
     async def _serve(self, request: web.Request, socket: web.WebSocketResponse, grant: Grant, room: Room) -> None:
-        if request.transport is None or self.draining:
+        if request.transport is None or self._is_leaving:
             await socket.close(code=CloseCode.GOING_AWAY)
             return
         connection = Connection(
-            socket, request.transport, Session(grant), self._appender, self._settings.outbox_bytes_max
+            socket,
+            request.transport,
+            request.writer.drain,
+            Session(grant),
+            self._appender,
+            self._outboxes,
+            age_limit_seconds(self._settings.connection_age_seconds, self._jitter),
         )
         self.connections[connection] = None
         CONNECTIONS.set(len(self.connections))
@@ -147,10 +175,6 @@ class Doors:
         if len(self._refusals) > REFUSALS_REMEMBERED_MAX:
             self._refusals.popitem(last=False)
         return now - earlier < REFUSED_HOLD_SECONDS * 2
-
-
-class _Draining(BoardLogError):
-    """The node is leaving."""
 
 
 class _Full(BoardLogError):
@@ -190,7 +214,7 @@ def _refusal(error: BoardLogError) -> tuple[CloseCode, str]:
             return CloseCode.FORBIDDEN, str(error)
         case InvalidBoardId():
             return CloseCode.NO_SUCH_BOARD, str(error)
-        case _Draining():
+        case Left():
             return CloseCode.GOING_AWAY, str(error)
         case _Full():
             return CloseCode.TRY_AGAIN, str(error)

@@ -29,7 +29,7 @@ class Member(Protocol):
 
     grant: Grant
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: protocol.Frame) -> None:
         """Queue a frame; it is written at the end of this turn of the loop."""
 
     def append(self, update: bytes) -> None:
@@ -44,7 +44,7 @@ class Member(Protocol):
     def unsaved(self) -> None:
         """Take back what this member was told: the log lost history. Nothing if it did not ask to be told."""
 
-    def send_state(self, frames: Sequence[bytes]) -> None:
+    def send_state(self, messages: Sequence[protocol.Shared]) -> None:
         """Queue a board's state, which may be larger than what may otherwise wait for a client."""
 
     def close(self, code: CloseCode, reason: str) -> None:
@@ -120,12 +120,12 @@ class Room:
         earlier, self.state = self.state, state
         if earlier is not None and self.members:
             log.warning("board_reloaded", board=self.board, members=len(self.members), cursor=str(loaded.cursor))
-            frames = [protocol.update(update) for update in state.lacking_after(earlier)]
+            lacking = [protocol.update(update) for update in state.lacking_after(earlier)]
             editors = [member for member in self.members if member.grant.can_append]
             for editor in editors:
                 editor.unsaved()  # before it is asked: only an answer given after this tells what is saved (L11)
             for member in self.members:
-                member.send_state(frames)
+                member.send_state(lacking)
             self._lost_with.update(editors)
             self._ask_for_the_rest(editors)
         self.on_change()
@@ -136,9 +136,10 @@ class Room:
         updates = [update for entry in entries for update in entry.updates]
         state.add(updates)
         if updates:  # an anchor has none, and nothing must count as something sent (L16)
-            frames = b"".join([protocol.update(update) for update in updates])
+            frames = protocol.joined([protocol.update(update) for update in updates])
             for member in self.members:
-                member.send(frames)
+                for frame in frames:
+                    member.send(frame)
         if self._asking is not None and entries:  # none, where all were unreadable
             self._asking.delivered([entry.cursor for entry in entries])
         if state.is_long:

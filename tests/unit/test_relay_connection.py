@@ -18,8 +18,10 @@ from boardlog.merge import EMPTY_STATE_VECTOR, EMPTY_UPDATE
 from boardlog.snapshots import Snapshot
 from boardlog.stream import Appended
 from relay.connection import Connection
+from relay.outbox import Outboxes
 from relay.room import Room
 from relay.session import Session
+from relay.settings import RelaySettings
 from tests.presencefakes import Clock, messages_in
 from tests.rawclient import HELLO, Frame, decode, framed
 
@@ -55,6 +57,12 @@ class Transport:
             self.writes.append([int.from_bytes(data[2:4], "big")])
         else:
             self.writes.append([decode(message) for message in messages_in(data)])
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        assert high == 0, "what waits is to wait in the outbox"
+
+    async def taken(self) -> None:
+        pass
 
     def is_closing(self) -> bool:
         return False
@@ -99,9 +107,11 @@ class World:
         self.connection = Connection(
             cast(web.WebSocketResponse, self.socket),
             cast(asyncio.Transport, self.transport),
+            self.transport.taken,
             Session(Grant(BOARD, role, "test", every_board=False)),
             cast(Appender, self.log),
-            outbox_bytes_max=1 << 20,
+            Outboxes(RelaySettings(redis_url="", database_url="")),
+            age_seconds_max=3600,
         )
 
     def load(self) -> None:
