@@ -119,13 +119,19 @@ class Access:
         return len(rows)
 
     async def _row(self, key_hash: str) -> KeyRow | None:
-        row = await self._cached(key_hash)
+        has_cache = True
+        try:
+            row = await self._cached(key_hash)
+        except StorageUnavailable as error:
+            log.warning("key_cache_unusable", reason=str(error))
+            row, has_cache = None, False  # who joins has waited long enough for it
         if row is None:
             try:
                 row = await self._stored(key_hash)
             except StorageUnavailable:
                 return self._recall(key_hash)
-            await self._cache(key_hash, row)
+            if has_cache:
+                await self._cache(key_hash, row)
         self._remember(key_hash, row)
         return row
 
@@ -137,11 +143,12 @@ class Access:
         return None if row is None else KeyRow(key_hash, row[0], Role(row[1]), row[2], row[3])
 
     async def _cached(self, key_hash: str) -> KeyRow | None:
+        """Return what the cache knows, None if nothing. Raises StorageUnavailable."""
+        with redis_unavailable():
+            text = await self._redis.get(self._keys.api_key(key_hash))
         try:
-            with redis_unavailable():
-                text = await self._redis.get(self._keys.api_key(key_hash))
             return None if text is None else _from_json(key_hash, text)
-        except (StorageUnavailable, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             log.warning("key_cache_unusable", reason=str(error))
             return None
 

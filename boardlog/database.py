@@ -11,6 +11,9 @@ from boardlog.errors import InvalidSetting, StorageUnavailable
 Pool = asyncpg.Pool
 CONNECTIONS_MAX = 8
 COMMAND_TIMEOUT_SECONDS = 10.0
+IDLE_TRANSACTION_SECONDS_MAX = 5.0
+"""The server ends a transaction whose process says nothing for this long: one that hangs, or was cut off without a
+reset, would hold a board's row against all others. Less than COMMAND_TIMEOUT_SECONDS, so that who waits gets it."""
 MIGRATION_LOCK = 0x626F617264  # "board": one migration at a time, whichever process starts it
 
 
@@ -21,7 +24,12 @@ async def connect(url: str, connections_max: int = CONNECTIONS_MAX) -> Pool:
     """
     try:
         return await asyncpg.create_pool(
-            url, min_size=0, max_size=connections_max, command_timeout=COMMAND_TIMEOUT_SECONDS, timeout=5.0
+            url,
+            min_size=0,
+            max_size=connections_max,
+            command_timeout=COMMAND_TIMEOUT_SECONDS,
+            timeout=5.0,
+            server_settings={"idle_in_transaction_session_timeout": f"{IDLE_TRANSACTION_SECONDS_MAX * 1000:.0f}"},
         )
     except (ValueError, asyncpg.ClientConfigurationError) as error:
         raise InvalidSetting(f"DATABASE_URL is not an address of PostgreSQL: {error}") from error
@@ -29,7 +37,9 @@ async def connect(url: str, connections_max: int = CONNECTIONS_MAX) -> Pool:
 
 @contextmanager
 def unavailable() -> Iterator[None]:
-    """Turn a lost, refused or slow connection into StorageUnavailable. Errors in our own SQL stay what they are."""
+    """Turn a lost, refused or slow connection into StorageUnavailable, and whatever goes wrong inside the server: no
+    space, a file that cannot be read or written. Errors in our own SQL stay what they are.
+    """
     try:
         yield
     except asyncpg.UndefinedTableError as error:
@@ -41,6 +51,8 @@ def unavailable() -> Iterator[None]:
         asyncpg.PostgresConnectionError,
         asyncpg.OperatorInterventionError,
         asyncpg.InsufficientResourcesError,
+        asyncpg.PostgresSystemError,
+        asyncpg.InternalServerError,
         asyncpg.InvalidAuthorizationSpecificationError,
         asyncpg.ReadOnlySQLTransactionError,
     ) as error:

@@ -8,7 +8,7 @@ import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -48,6 +48,14 @@ class Service:
         """End it at once, as a crash does."""
         self.process.kill()
 
+    def pause(self) -> None:
+        """Stop it where it stands (SIGSTOP): silent, its connections open, as a machine that hangs."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on, as if no time had passed for it."""
+        self.process.send_signal(signal.SIGCONT)
+
     async def terminate(self) -> int:
         """Ask it to leave; return its exit code."""
         self.process.terminate()
@@ -81,6 +89,18 @@ class System:
     async def relays(self, count: int = 2, **settings: str) -> list[Service]:
         """Start relays, all at once."""
         return await asyncio.gather(*(self.start("relay", f"relay-{number}", **settings) for number in range(count)))
+
+    async def another_board(self, name: str) -> "System":
+        """Return the same system with another board and its keys."""
+        other = replace(self, board=BoardId(name), editor_key=new_key(), viewer_key=new_key())
+        await other.create_board()
+        return other
+
+    async def create_board(self) -> None:
+        """Create the board and its keys."""
+        await self.stores.snapshots.create(self.board)
+        await self.stores.access.create_key(self.editor_key, self.board, Role.EDITOR, "editor")
+        await self.stores.access.create_key(self.viewer_key, self.board, Role.VIEWER, "viewer")
 
     @asynccontextmanager
     async def _running(self, module: str, name: str, settings: dict[str, str]) -> AsyncIterator[Service]:
@@ -149,9 +169,7 @@ async def system(redis_url: str, database_url: str, redis_key_prefix: str, logs:
     """Yield a system with its board and keys; nothing of it runs afterwards."""
     async with connected(database_url, redis_url, redis_key_prefix) as stores:
         made = System(redis_url, database_url, redis_key_prefix, logs, stores, BoardId("board"))
-        await stores.snapshots.create(made.board)
-        await stores.access.create_key(made.editor_key, made.board, Role.EDITOR, "editor")
-        await stores.access.create_key(made.viewer_key, made.board, Role.VIEWER, "viewer")
+        await made.create_board()
         try:
             yield made
         finally:

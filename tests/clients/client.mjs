@@ -15,7 +15,7 @@ const sorted = (_key, value) =>
     : typeof value === 'bigint' ? `${value}n` : value
 
 /** Milliseconds since 1970 with the resolution of the monotonic clock. */
-const now = () => performance.timeOrigin + performance.now()
+export const now = () => performance.timeOrigin + performance.now()
 
 export class Client {
   constructor ({ client, version, url, room, params, protocols, connect }) {
@@ -102,6 +102,11 @@ export class Client {
 
   get status () {
     return this.provider.wsconnected ? 'connected' : this.provider.wsconnecting ? 'connecting' : 'disconnected'
+  }
+
+  /** The keys that were set more than once: an item of each time stays in the document, though only one shows. */
+  get doubled () {
+    return [...this.map._map].filter(([, item]) => item.left !== null).map(([key]) => key)
   }
 
   /** Whether updates arrived whose dependencies have not: the document is not whole. */

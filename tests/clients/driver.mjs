@@ -5,8 +5,10 @@ import { report } from './reporting.mjs'
 import { createInterface } from 'node:readline'
 import { isDeepStrictEqual } from 'node:util'
 import { Client, sharedDigest, until } from './client.mjs'
+import { Load } from './load.mjs'
 
 const clients = new Map()
+const loads = new Map()
 
 const named = (name) => {
   const client = clients.get(name)
@@ -36,6 +38,7 @@ const commands = {
   delete: ({ client, key }) => named(client).map.delete(key),
   get: ({ client, key }) => named(client).get(key),
   dump: ({ client }) => named(client).map.toJSON(),
+  doubled: ({ client }) => named(client).doubled,
   state: ({ client }) => {
     const one = named(client)
     return { ...one.summary(), stateVector: Buffer.from(one.stateVector).toString('hex'), digest: one.digest }
@@ -76,7 +79,17 @@ const commands = {
     const all = names.map(named)
     return until(all, `${names.join(', ')} to converge${count === null ? '' : ` at ${count} keys`}`, timeout, () =>
       count === null || all.every((one) => one.map.size === count) ? sharedDigest(all) : undefined)
-  }
+  },
+
+  loadOpen: ({ load, clients: names, editors }) => { loads.set(load, new Load(names.map(named), editors.map(named))) },
+  loadStart: ({ load, everyMs, editsMax }) => loads.get(load).start(everyMs, editsMax),
+  loadStop: ({ load }) => loads.get(load).stop(),
+  loadGrow: ({ load, edits, timeout }) => loads.get(load).grow(edits, timeout),
+  loadFault: ({ load }) => loads.get(load).fault(),
+  loadBack: ({ load, timeout }) => loads.get(load).back(timeout),
+  loadSettled: ({ load, keys, timeout }) => loads.get(load).settled(keys, timeout),
+  loadHeld: ({ load }) => loads.get(load).held(),
+  loadEdits: ({ load }) => loads.get(load).edits
 }
 
 const waiting = (name, what, timeout, test) => {

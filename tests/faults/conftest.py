@@ -1,8 +1,12 @@
-"""The table of faults, printed at the end of every run."""
+"""The table of faults, printed at the end of every run, and a system of its own for each test."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from tests.faults.report import Report
+from tests.services import System, system
 
 REPORT = pytest.StashKey[Report]()
 
@@ -22,3 +26,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def report(pytestconfig: pytest.Config) -> Report:
     """Where faults and their recoveries go; the end of the run prints them."""
     return pytestconfig.stash[REPORT]
+
+
+@pytest.fixture
+async def world(redis_url: str, database: str, redis_key_prefix: str, tmp_path: Path) -> AsyncIterator[System]:
+    """A board on the shared servers, which no test here may hurt."""
+    async with system(redis_url, database, redis_key_prefix, tmp_path) as made:
+        yield made
