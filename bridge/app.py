@@ -3,7 +3,6 @@
 import asyncio
 import random
 import secrets
-import signal
 import socket
 import time
 from collections.abc import Coroutine
@@ -26,6 +25,7 @@ from boardlog.leaving import Leaving
 from boardlog.log import BoardLog
 from boardlog.publisher import Publisher
 from boardlog.redis import Scripts
+from boardlog.service import told_to_stop
 from boardlog.snapshots import PostgresSnapshots
 from boardlog.stream import RedisStreams
 from boardlog.tail import Tail
@@ -59,9 +59,7 @@ REPLICAS = Gauge("bridge_replicas", "Boards of which a copy is held", registry=M
 async def serve(settings: BridgeSettings) -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests under way. Raises OSError if the port is taken."""
     listener = socket.create_server((settings.host, settings.port))
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = told_to_stop()
     redis = redis_module.connect(settings.redis_url)
     pool = await database.connect(settings.database_url)
     keys = Keys(settings.redis_key_prefix)

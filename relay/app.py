@@ -3,7 +3,6 @@
 import asyncio
 import math
 import secrets
-import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -26,6 +25,7 @@ from boardlog.keys import Keys
 from boardlog.log import BoardLog
 from boardlog.publisher import Publisher
 from boardlog.redis import Scripts
+from boardlog.service import told_to_stop
 from boardlog.snapshots import PostgresSnapshots
 from boardlog.stream import RedisStreams
 from boardlog.tail import Tail
@@ -54,9 +54,7 @@ async def serve(settings: RelaySettings) -> None:
     """Run a node until SIGTERM or SIGINT, then drain it and return. Raises OSError if the port is taken."""
     listener = socket.create_server((settings.host, settings.port), backlog=BACKLOG)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX)  # accepted sockets inherit it
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = told_to_stop()
     async with _running(settings, listener) as (server, leavers):
         await stop.wait()
         server.close()  # first of all: what comes now goes to another node at once

@@ -85,6 +85,11 @@ async def misbehave(port: int, board: str, key: str) -> float:
     return time.monotonic() - began
 
 
+def command(port: int, board: str, key: str) -> list[str]:
+    """Return the command that runs the process."""
+    return [sys.executable, "-m", "tests.faults.crowd", str(port), board, key]
+
+
 if __name__ == "__main__":
     sys.stdout.write("started\n")
     sys.stdout.flush()

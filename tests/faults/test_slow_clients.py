@@ -6,7 +6,6 @@ everything. Latencies are told, not asserted.
 
 import asyncio
 import itertools
-import sys
 import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
@@ -112,7 +111,7 @@ async def editors(system: System, relay: Service) -> AsyncIterator[Editors]:
 async def misbehaving(system: System, relay: Service) -> AsyncIterator[Process]:
     """Have a process of its own let slow clients of all kinds join at once; it ends when the relay has ended them."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", crowd.__name__, str(relay.port), system.board, system.editor_key, stdout=PIPE
+        *crowd.command(relay.port, system.board, system.editor_key), stdout=PIPE
     )
     try:
         yield process
