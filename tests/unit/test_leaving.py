@@ -2,12 +2,14 @@
 
 import asyncio
 from random import Random
+from typing import Any, cast
 
 import pytest
 from aiohttp import web
 
 from boardlog.arrivals import Arrivals
 from boardlog.leaving import Leaving, Left
+from relay import drain
 from relay.connection import age_limit_seconds
 
 
@@ -75,3 +77,48 @@ def test_G10_a_mass_join_does_not_become_a_mass_leave() -> None:
     assert 54.9 < max(minutes) <= 55
     at_once = max(sum(one <= minute < one + 1 / 6 for minute in minutes) for one in (45, 47, 50, 52, 54.8))
     assert at_once < 300, "of 10,000 within 10 s"
+
+
+class Node:
+    """What has to end when a node leaves, and does not by itself (as doors, a connection, forward, hub, appender)."""
+
+    def __init__(self) -> None:
+        self.happened: list[str] = []
+        self.connections = {self: None}
+        self.waiting_bytes = 0
+        self._never = asyncio.Event()
+
+    def leave(self, seconds: float) -> None:
+        self.happened.append("leave")
+
+    async def left(self) -> None:
+        await self._never.wait()
+
+    async def closed(self) -> None:
+        await self._never.wait()
+
+    def close(self, *_: object) -> "asyncio.Future[None]":
+        self.happened.append("close")
+        done = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+    def cut(self) -> None:
+        self.happened.append("cut")
+
+    async def flushed(self) -> None:
+        self.happened.append("flushed")
+        await self._never.wait()
+
+
+async def test_G10_a_drain_ends_whoever_does_not_and_flushes_what_closing_rooms_hand_in(monkeypatch) -> None:
+    monkeypatch.setattr(drain, "FAREWELL_SECONDS_MAX", 0.05)
+    monkeypatch.setattr(drain, "FLUSH_SECONDS_MAX", 0.05)
+    doors, forward, hub, rooms = Node(), Node(), Node(), Node()
+    hub.happened = rooms.happened  # in which order?
+    leavers = drain.Leavers(*(cast(Any, part) for part in (doors, forward, hub, rooms)))
+    async with asyncio.timeout(10):
+        await drain.drain(leavers, 0.05)
+    assert doors.happened == ["leave", "close", "cut"]
+    assert forward.happened == ["leave"]
+    assert rooms.happened == ["close", "flushed"]
