@@ -39,7 +39,7 @@ from relay.settings import RelaySettings
 
 log = structlog.get_logger()
 
-LOOK_AFTER_SECONDS = 5.0
+LOOK_AFTER_SECONDS = 1.0
 """Every connection is looked after once in this time, some at a time: so that none of it is a burst."""
 LOOK_AFTER_AT_ONCE = 100
 BACKLOG = 1024
