@@ -1,6 +1,8 @@
 """Starting a service: settings from the environment, logs, the event loop; one sentence if it cannot start."""
 
+import asyncio
 import os
+import signal
 import sys
 from collections.abc import Callable, Coroutine
 from typing import TypeVar
@@ -27,3 +29,22 @@ def run_service(name: str, settings_type: type[S], serve: Callable[[S], Coroutin
         sys.exit(f"{name}: {error}")
     except OSError as error:
         sys.exit(f"{name}: cannot listen on port {settings.port}: {error.strerror or error}")
+
+
+def told_to_stop() -> asyncio.Event:
+    """Return an event that is set by SIGTERM or SIGINT. From then on both are ignored: leaving has bounds of its own.
+
+    Not only until the loop is closed: what it gave back to the system would end a process that is about to end well.
+    """
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+
+    def told() -> None:
+        stop.set()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told)
+    return stop

@@ -1,13 +1,13 @@
 """Errors as answers: a JSON sentence that says whose fault it is and what to do, with its status."""
 
-from collections.abc import Awaitable, Callable
-
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import Counter
 
 from boardlog.errors import BoardLogError, BoardNotFound, InvalidBoardId, LogFull, StorageUnavailable
 from boardlog.grant import Forbidden, Unauthenticated
+from boardlog.leaving import Leaving, Left
 from boardlog.telemetry import METRICS
 from bridge.errors import (
     AssetExists,
@@ -30,26 +30,43 @@ REQUESTS = Counter("bridge_requests_total", "Requests, by method and status", ["
 FULL_RETRY_AFTER = {"Retry-After": "30"}
 """Longer than other 503s say: a full log needs its database back, and some time then."""
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
 
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn every error into a JSON sentence with its status; count the answer."""
     try:
         response = await handler(request)
-    except BoardLogError as error:
-        response = _error_response(error)
-    except web.HTTPRequestEntityTooLarge:
-        response = _sentence(413, f"A request's body may have {request.client_max_size} bytes.")
-    except web.HTTPException as error:
-        response = _sentence(error.status, error.reason)
-        if "Allow" in error.headers:
-            response.headers["Allow"] = error.headers["Allow"]
-    except TimeoutError:
-        response = _sentence(503, "The board's log does not answer just now: try again.")
+    except (BoardLogError, web.HTTPException, TimeoutError) as error:
+        response = _answer_to(error, request)
+        if request.writer.output_size and request.transport is not None:
+            request.transport.abort()  # an answer has begun: half of it, and this one behind it, must not look whole
     REQUESTS.labels(request.method, response.status).inc()
     return response
+
+
+def end_when(leaving: Leaving) -> Middleware:
+    """Return a middleware that ends requests when the process leaves: Left is raised in them (G10)."""
+
+    @web.middleware
+    async def ended(request: web.Request, handler: Handler) -> web.StreamResponse:
+        async with leaving.work():
+            return await handler(request)
+
+    return ended
+
+
+def _answer_to(error: Exception, request: web.Request) -> web.Response:
+    match error:
+        case Left():
+            return _sentence(503, str(error), _MORE_HEADERS[503])
+        case BoardLogError():
+            return _error_response(error)
+        case web.HTTPRequestEntityTooLarge():
+            return _sentence(413, f"A request's body may have {request.client_max_size} bytes.")
+        case web.HTTPException():
+            allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+            return _sentence(error.status, error.reason, allow)
+    return _sentence(503, "The board's log does not answer just now: try again.")
 
 
 _STATUSES: dict[type[BoardLogError], int] = {

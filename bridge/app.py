@@ -3,7 +3,6 @@
 import asyncio
 import random
 import secrets
-import signal
 import socket
 import time
 from contextlib import suppress
@@ -23,9 +22,11 @@ from boardlog.follow import Following
 from boardlog.fullness import Fullness
 from boardlog.health import health_routes
 from boardlog.keys import Keys
+from boardlog.leaving import Leaving
 from boardlog.log import BoardLog
 from boardlog.publisher import Publisher
 from boardlog.redis import Scripts
+from boardlog.service import told_to_stop
 from boardlog.snapshots import PostgresSnapshots
 from boardlog.stream import RedisStreams
 from boardlog.tail import Tail
@@ -33,7 +34,7 @@ from boardlog.telemetry import METRICS
 from bridge.admission import Admission
 from bridge.agent_presence import AgentPresence
 from bridge.agents import Roster
-from bridge.answers import answer_errors
+from bridge.answers import answer_errors, end_when
 from bridge.asset_endpoints import Assets
 from bridge.asset_store import PostgresAssets
 from bridge.endpoints import BODY_BYTES_MAX, Items
@@ -44,9 +45,12 @@ from bridge.writer import Writer
 
 log = structlog.get_logger()
 
-FINISH_SECONDS_MAX = 6.0
-"""What requests under way get to finish after SIGTERM; the process is gone inside 9 s (G10)."""
-
+FINISH_SECONDS_MAX = 5.0
+"""What requests under way get to finish after SIGTERM; with what follows the process is gone inside 8 s (G10)."""
+SHUTDOWN_SECONDS_MAX = 0.25
+"""What the server takes for what is left after that, twice: answers that nobody reads."""
+FLUSH_SECONDS_MAX = 1.0
+"""For changes whose agents were told to try again: Redis may still take them."""
 FAREWELL_SECONDS_MAX = 1.0
 """What it may take to tell the relays that the agents are gone; else they find out themselves."""
 
@@ -56,9 +60,7 @@ REPLICAS = Gauge("bridge_replicas", "Boards of which a copy is held", registry=M
 async def serve(settings: BridgeSettings) -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests under way. Raises OSError, FoldFailed if it cannot."""
     listener = socket.create_server((settings.host, settings.port))
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = told_to_stop()
     redis = redis_module.connect(settings.redis_url)
     pool = await database.connect(settings.database_url)
     keys = Keys(settings.redis_key_prefix)
@@ -76,12 +78,12 @@ async def serve(settings: BridgeSettings) -> None:
     admission, assets = Admission(Access(pool, redis, keys), board_log.snapshots), PostgresAssets(pool)
     items = Items(admission, replicas, writer, assets, agents, randomness.getrandbits)
     checks = {"redis": partial(redis_module.check, redis), "database": partial(database.check, pool)}
-    app = web.Application(middlewares=[answer_errors], client_max_size=BODY_BYTES_MAX)
-    app.add_routes(health_routes(checks, lambda: {"node": settings.name, "replicas": len(replicas)}))
-    app.add_routes(items.routes())
-    app.add_routes(Assets(admission, assets).routes())
-    app.add_routes(documentation_routes())
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=FINISH_SECONDS_MAX)
+    leaving = Leaving()
+    app = web.Application(middlewares=[answer_errors, end_when(leaving)], client_max_size=BODY_BYTES_MAX)
+    health = health_routes(checks, lambda: {"node": settings.name, "replicas": len(replicas)})
+    for routes in (health, items.routes(), Assets(admission, assets).routes(), documentation_routes()):
+        app.add_routes(routes)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS_MAX)
     try:
         await folder.warm()  # an agent's first write must not wait for a process to start
         # If one of these ends, the bridge cannot keep its promises: the group ends the process with it.
@@ -90,11 +92,17 @@ async def serve(settings: BridgeSettings) -> None:
             work = (appender.run(), tail.run(), publisher.run(), fullness.watch(), audit)
             background = [tasks.create_task(part) for part in work]
             await runner.setup()
-            await web.SockSite(runner, listener).start()
+            site = web.SockSite(runner, listener)
+            await site.start()
             log.info("listening", port=settings.port)
             await stop.wait()
+            await site.stop()  # first of all: what comes now goes to another bridge at once
+            leaving.end(FINISH_SECONDS_MAX)
+            await leaving.ended()
             await runner.cleanup()
-            await _say_goodbye(replicas, agents, publisher, appender)
+            replicas.close()  # which may hand in what a copy held and its log has lost (G4)
+            agents.close()
+            await _flushed(appender, publisher)
             for task in background:
                 task.cancel()
     finally:
@@ -104,11 +112,9 @@ async def serve(settings: BridgeSettings) -> None:
     log.info("stopped")
 
 
-async def _say_goodbye(replicas: Replicas, agents: AgentPresence, publisher: Publisher, appender: Appender) -> None:
-    """Give back what a copy holds and its log has lost (G4), and take the agents off people's screens."""
-    replicas.close()
-    agents.close()
-    with suppress(TimeoutError):
-        async with asyncio.timeout(FAREWELL_SECONDS_MAX):
-            await publisher.flushed()
-            await appender.flushed()
+async def _flushed(appender: Appender, publisher: Publisher) -> None:
+    """Wait until all is logged and told that waits, or for as long as there is time."""
+    for seconds, flushed in ((FLUSH_SECONDS_MAX, appender.flushed()), (FAREWELL_SECONDS_MAX, publisher.flushed())):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await flushed

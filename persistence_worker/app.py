@@ -1,7 +1,6 @@
 """Composition root: makes the parts, joins them, runs them until told to stop."""
 
 import asyncio
-import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -20,6 +19,7 @@ from boardlog.health import health_routes
 from boardlog.keys import Keys
 from boardlog.log import BoardLog
 from boardlog.redis import Scripts
+from boardlog.service import told_to_stop
 from boardlog.snapshots import PostgresSnapshots
 from boardlog.stream import RedisStreams
 from persistence_worker.compaction import Compaction
@@ -29,17 +29,15 @@ from persistence_worker.worker import Worker
 
 log = structlog.get_logger()
 
-FINISH_SECONDS_MAX = 6.5
+FINISH_SECONDS_MAX = 5.5
 """What passes under way get to finish after SIGTERM; with what follows it stays below 8 s (G10)."""
-SERVER_STOP_SECONDS_MAX = 0.5
+SERVER_STOP_SECONDS_MAX = 0.25
 
 
 async def serve(settings: WorkerSettings) -> None:
     """Run a worker until SIGTERM or SIGINT, let it finish its boards, return. Raises OSError if the port is taken."""
     listener = socket.create_server((settings.host, settings.port))
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = told_to_stop()
     redis = redis_module.connect(settings.redis_url)
     pool = await database.connect(settings.database_url)
     folder = Folder(settings.fold_processes_max)

@@ -5,7 +5,9 @@ bytes in it next to nothing.
 """
 
 import asyncio
-from collections.abc import Sequence
+import socket
+import struct
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import structlog
@@ -18,6 +20,7 @@ from boardlog.grant import Grant
 from boardlog.stream import Appended
 from boardlog.validating import NotValidated, Validator
 from relay import protocol
+from relay.outbox import Outbox, Outboxes, Pipe
 from relay.room import Room, close_for
 from relay.session import Append, Close, CloseCode, Command, Refill, SendState, Session, Validate
 from relay.socket import MessageTooLarge
@@ -29,9 +32,8 @@ UNLOGGED_BYTES_MAX = 4 * 1024 * 1024
 """A client whose updates of this size wait for the log is not read until they are in it."""
 CLOSE_SECONDS_MAX = 5.0
 """A client that does not take its close frame in this time is cut off."""
-STATE_SECONDS_MAX = 60.0
-"""A client that has not taken a board's state in this time is too slow (G7)."""
-OUTBOX_POLL_SECONDS = 0.05
+REFUSED_POLL_SECONDS = 0.05
+"""How often it is looked whether who sent too large a message has gone."""
 HELD_POLL_SECONDS = 1.0
 """How often a client that is held back is looked after: it may have gone."""
 QUIET_SECONDS_MAX = 20.0
@@ -39,30 +41,36 @@ QUIET_SECONDS_MAX = 20.0
 
 _ALIVE = protocol.awareness(EMPTY)
 
+AGE_SPREAD = 0.1
+
+
+def age_limit_seconds(about_seconds: float, uniform: Callable[[float, float], float]) -> float:
+    """Draw how old a connection may become: AGE_SPREAD more or less, so that who came at once does not go at once."""
+    return about_seconds * uniform(1 - AGE_SPREAD, 1 + AGE_SPREAD)
+
 
 class Connection:
     """A client that has joined a room: its member, and the source of its updates."""
 
     def __init__(
         self,
-        socket: web.WebSocketResponse,
-        transport: asyncio.Transport,
+        websocket: web.WebSocketResponse,
+        pipe: Pipe,
         session: Session,
         appender: Appender,
         validator: Validator,
-        outbox_bytes_max: int,
+        outboxes: Outboxes,
+        age_seconds_max: float,
     ) -> None:
-        """Serve `socket`, whose bytes go through `transport`."""
+        """Serve `websocket`, whose bytes go through `pipe`."""
         self.grant: Grant = session.grant
         self.room: Room | None = None
-        self._socket = socket
-        self._transport = transport
+        self._websocket = websocket
+        self._transport = pipe.transport
         self._session = session
         self._appender = appender
         self._validator = validator
-        self._outbox: list[bytes] = []
-        self._outbox_bytes_max = outbox_bytes_max
-        self._state_bytes = 0
+        self._outbox = Outbox(pipe, outboxes, self._too_slow, self._flush)
         self._flush_is_due = False
         self._unlogged = Unlogged()
         self._told_saved: int | None = None  # it did not ask
@@ -70,33 +78,37 @@ class Connection:
         self._may_read.set()
         self._loop = asyncio.get_running_loop()
         self._sent_at = self._loop.time()
+        self._old_at = self._sent_at + age_seconds_max
         self._closing: asyncio.TimerHandle | None = None
         self._ended = asyncio.Event()
 
     # What the room does (room.Member)
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: protocol.Frame) -> None:
         """Queue a frame; whatever this turn of the loop brings is written at once, at its end."""
-        if self._closing is not None:
-            return
-        self._outbox.append(frame)
-        self._flush_soon()
+        if self._closing is None:
+            self._outbox.add(frame)
+            self._flush_soon()
 
-    def send_state(self, frames: Sequence[bytes]) -> None:
+    def send_state(self, messages: Sequence[protocol.Shared]) -> None:
         """Queue a board's state. What waits may exceed the outbox's bound by its size, until it has been taken."""
-        for frame in frames:
-            self._state_bytes += len(frame)
-            self.send(frame)
+        if self._closing is None:
+            self._outbox.add_state(messages)
+            self._flush_soon()
 
     def close(self, code: CloseCode, reason: str) -> None:
-        """Close soon, after what is queued; nothing that comes after it is taken. Synchronous; the first call counts.
+        """Close soon; nothing that comes after it is taken. Synchronous; the first call counts.
+
+        What the socket takes at once is written before it, what would have to wait is dropped: a client that is behind
+        must not wait for its close, and gets what it lacks where it reconnects.
 
         `serve` reads on until the client has answered: to hang up on data that nobody has read would reset the
         connection, and the code would be lost on its way (aiohttp's own close does, from beside a reader).
         """
+        self._flush()  # by which it may be closed already, as too slow
         if self._closing is None:
-            self._write()  # without measuring what waits, which would close again and again
-            self._closing = self._loop.call_later(CLOSE_SECONDS_MAX, self._transport.abort)
+            self._outbox.close()
+            self._closing = self._loop.call_later(CLOSE_SECONDS_MAX, self.cut)
             if not self._transport.is_closing():
                 self._transport.write(protocol.close(code, reason))
 
@@ -104,9 +116,23 @@ class Connection:
         """Return when this connection has ended. Cancel-safe."""
         await self._ended.wait()
 
-    def keep_alive(self) -> None:
-        """Send a quiet client an empty awareness frame, so that it does not take its server for dead (L16)."""
-        if self._loop.time() - self._sent_at > QUIET_SECONDS_MAX:
+    def cut(self) -> None:
+        """End at once, without a word. Harmless if it has ended."""
+        self._outbox.close()
+        if self._transport.get_write_buffer_size() or not self._transport.is_closing():
+            # A reset: else the kernel would keep what the client does not take, for minutes.
+            sock: socket.socket = self._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._transport.abort()
+
+    def look_after(self, now: float) -> None:
+        """Close what has become too old (G10).
+
+        Else send a quiet client an empty awareness frame, so that it does not take its server for dead (L16).
+        """
+        if now > self._old_at:
+            self.close(CloseCode.GOING_AWAY, "This connection is too old: another node takes over.")
+        elif now - self._sent_at > QUIET_SECONDS_MAX and not self._outbox.is_behind:
             self.send(_ALIVE)
 
     def append(self, update: bytes) -> None:
@@ -156,7 +182,7 @@ class Connection:
         self.room = room
         try:
             self._attach(room)
-            async for message in self._socket:
+            async for message in self._websocket:
                 if self._closing is not None:
                     continue  # until the client has answered the close, or is cut off
                 if message.type is WSMsgType.ERROR:
@@ -169,8 +195,12 @@ class Connection:
         finally:
             self.room = None
             room.detach(self)
+            self._outbox.close()
             if self._closing is not None:
                 self._closing.cancel()
+            if self._transport.get_write_buffer_size():
+                # aiohttp closes when all of it has been taken: of a client that takes nothing, never.
+                self._loop.call_later(CLOSE_SECONDS_MAX, self.cut)
             self._ended.set()
 
     def _attach(self, room: Room) -> None:
@@ -189,7 +219,7 @@ class Connection:
         if command is None:
             return
         if isinstance(command, SendState):
-            await self._state_taken()
+            await self._outbox.state_turn()
         elif not self._appender.has_room and _adds(room, command):
             await self._room_in_the_log()
         if self._closing is not None:
@@ -226,48 +256,30 @@ class Connection:
             # What follows of that message is thrown away unread, and so is the client's answer to the close.
             self.close(CloseCode.TOO_LARGE, str(error))
             while not self._transport.is_closing():  # noqa: ASYNC110  it calls nobody
-                await asyncio.sleep(OUTBOX_POLL_SECONDS)
-
-    async def _state_taken(self) -> None:
-        """Wait until an earlier answer has been taken: asking again and again must not pile up whole boards (G7)."""
-        try:
-            async with asyncio.timeout(STATE_SECONDS_MAX):
-                while self._state_bytes and not self._transport.is_closing():
-                    await asyncio.sleep(OUTBOX_POLL_SECONDS)
-                    self._measure()
-        except TimeoutError:
-            self.close(CloseCode.TOO_SLOW, "The board's state was not taken in time.")
+                await asyncio.sleep(REFUSED_POLL_SECONDS)
 
     def _settled(self) -> None:
         if self._told_saved is not None and self.room is not None:
             self._flush_soon()
 
     def _flush_soon(self) -> None:
-        if not self._flush_is_due:
+        if not self._flush_is_due and not self._outbox.is_behind:
             self._flush_is_due = True
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
+        """Write what waits. While a client is behind its outbox writes by itself, and calls this when it is not."""
         self._flush_is_due = False
-        self._write()
-        self._measure()
-
-    def _write(self) -> None:
-        if self._closing is None and self._told_saved is not None and self._told_saved < self._unlogged.settled:
+        if self._closing is not None or self._outbox.is_behind:
+            return
+        if self._told_saved is not None and self._told_saved < self._unlogged.settled:
             self._told_saved = self._unlogged.settled
-            self._outbox.append(protocol.saved(self._told_saved))
-        if self._outbox and not self._transport.is_closing():
-            self._transport.write(b"".join(self._outbox))
+            self._outbox.add(protocol.saved(self._told_saved))
+        if self._outbox.write():
             self._sent_at = self._loop.time()
-        self._outbox.clear()
 
-    def _measure(self) -> None:
-        """Close a client for which too much waits; writing never blocks, so this is where it shows (G7)."""
-        waiting_bytes = self._transport.get_write_buffer_size()
-        if waiting_bytes <= self._outbox_bytes_max:
-            self._state_bytes = 0
-        elif waiting_bytes > self._outbox_bytes_max + self._state_bytes:
-            self.close(CloseCode.TOO_SLOW, "This client takes its messages too slowly.")
+    def _too_slow(self, reason: str) -> None:
+        self.close(CloseCode.TOO_SLOW, reason)
 
 
 def _adds(room: Room, command: Command) -> bool:

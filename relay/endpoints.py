@@ -2,7 +2,9 @@
 
 import asyncio
 import base64
+import random
 from collections import OrderedDict
+from collections.abc import Callable
 
 import structlog
 from aiohttp import web
@@ -13,11 +15,13 @@ from boardlog.appender import Appender
 from boardlog.errors import BoardLogError, BoardNotFound, InvalidBoardId
 from boardlog.grant import Forbidden, Grant, Unauthenticated
 from boardlog.ids import BoardId, parse_board_id
+from boardlog.leaving import Leaving, Left
 from boardlog.snapshots import Snapshots
 from boardlog.telemetry import METRICS
 from boardlog.validating import Validator
-from relay.connection import Connection
+from relay.connection import Connection, age_limit_seconds
 from relay.hub import Hub
+from relay.outbox import Outboxes, Pipe
 from relay.protocol import fit_reason
 from relay.room import Room, close_for
 from relay.session import CloseCode, Session
@@ -26,7 +30,6 @@ from relay.socket import Socket
 
 log = structlog.get_logger()
 
-HEARTBEAT_SECONDS = 30.0
 CLOSE_TIMEOUT_SECONDS = 4.0
 REFUSED_HOLD_SECONDS = 5.0
 """Who comes back at once after a refusal is held this long: old clients know no final code and retry every 100 ms."""
@@ -53,15 +56,19 @@ class Doors:
         appender: Appender,
         validator: Validator,
         snapshots: Snapshots,
+        jitter: Callable[[float, float], float] = random.uniform,
     ) -> None:
         """Let clients into the rooms of `hub`."""
         self.connections: dict[Connection, None] = {}
-        self.draining = False
+        self._is_leaving = False
+        self._joining = Leaving()
+        self._jitter = jitter
         self._settings = settings
         self._access = access
         self._hub = hub
         self._appender = appender
         self._validator = validator
+        self._outboxes = Outboxes(settings)
         self._snapshots = snapshots
         self._refusals: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._held = 0
@@ -70,6 +77,15 @@ class Doors:
         """Return what /health says beside its status."""
         return {"node": self._settings.name, "rooms": len(self._hub), "connections": len(self.connections)}
 
+    def leave(self, seconds: float) -> None:
+        """Let nobody in any more; those who wait for a board are sent away, spread over this time."""
+        self._is_leaving = True
+        self._joining.end(0.0, spread_seconds=seconds)
+
+    async def left(self) -> None:
+        """Wait until nobody waits for a board any more. Cancel-safe."""
+        await self._joining.ended()
+
     async def websocket(self, request: web.Request) -> web.StreamResponse:
         """Serve `/ws/{board}` and `/{board}`.
 
@@ -77,7 +93,7 @@ class Doors:
         """
         socket = Socket(
             self._settings.board_bytes_max,
-            heartbeat=HEARTBEAT_SECONDS,
+            heartbeat=self._settings.heartbeat_seconds,
             timeout=CLOSE_TIMEOUT_SECONDS,
             protocols=_subprotocols(request)[:1],
         )
@@ -85,7 +101,8 @@ class Doors:
             raise web.HTTPUpgradeRequired(text="Connect with a WebSocket client, for example y-websocket.\n")
         await socket.prepare(request)
         try:
-            grant, room = await self._enter(request)
+            async with self._joining.work():
+                grant, room = await self._enter(request)
         except BoardLogError as error:
             await self._refuse(request, socket, *_refusal(error))
             return socket
@@ -97,8 +114,8 @@ class Doors:
 
     async def _enter(self, request: web.Request) -> tuple[Grant, Room]:
         """Return the grant and the room, joined; raises whatever stands in the way."""
-        if self.draining:
-            raise _Draining("This node is shutting down: another one takes over.")
+        if self._is_leaving:
+            raise Left("This node is shutting down: another one takes over.")
         if len(self.connections) >= self._settings.connections_max:
             raise _Full("This node is full: try again.")
         board = parse_board_id(request.match_info["board"])
@@ -115,16 +132,17 @@ class Doors:
         return await self._hub.join(board)
 
     async def _serve(self, request: web.Request, socket: web.WebSocketResponse, grant: Grant, room: Room) -> None:
-        if request.transport is None or self.draining:
+        if request.transport is None or self._is_leaving:
             await socket.close(code=CloseCode.GOING_AWAY)
             return
         connection = Connection(
             socket,
-            request.transport,
+            Pipe(request.transport, request.writer.drain),
             Session(grant),
             self._appender,
             self._validator,
-            self._settings.outbox_bytes_max,
+            self._outboxes,
+            age_limit_seconds(self._settings.connection_age_seconds, self._jitter),
         )
         self.connections[connection] = None
         CONNECTIONS.set(len(self.connections))
@@ -160,10 +178,6 @@ class Doors:
         if len(self._refusals) > REFUSALS_REMEMBERED_MAX:
             self._refusals.popitem(last=False)
         return now - earlier < REFUSED_HOLD_SECONDS * 2
-
-
-class _Draining(BoardLogError):
-    """The node is leaving."""
 
 
 class _Full(BoardLogError):
@@ -203,7 +217,7 @@ def _refusal(error: BoardLogError) -> tuple[CloseCode, str]:
             return CloseCode.FORBIDDEN, str(error)
         case InvalidBoardId():
             return CloseCode.NO_SUCH_BOARD, str(error)
-        case _Draining():
+        case Left():
             return CloseCode.GOING_AWAY, str(error)
         case _Full():
             return CloseCode.TRY_AGAIN, str(error)

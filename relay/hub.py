@@ -111,11 +111,15 @@ class Hub:
             opened.follow.logged(cursor)
 
     async def close(self) -> None:
-        """Close all rooms at once and wait for what that starts."""
+        """Close all rooms at once, and wait until their boards are marked to be compacted soon.
+
+        Idempotent. Cancelled, it gives up the marking, which is only a hint (L9).
+        """
         for opened in list(self._rooms.values()):
             self._close(opened)
-        if self._background:
-            await asyncio.wait(self._background)
+            if opened.folding is not None:
+                opened.folding.cancel()  # it was for those who join
+        await asyncio.gather(*self._background, return_exceptions=True)
 
     def _open(self, board: BoardId) -> _Open:
         room = Room(board, self._node, _RoomShell(board, self._publisher, self._appender, self._jitter))

@@ -4,6 +4,7 @@ Source: y-protocols PROTOCOL.md (sync and awareness); RFC 6455 section 5.2 for t
 tells a client what is saved (L11), if it asked: stock clients know no type 100, and never see one.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from boardlog.wire import MalformedFrame, read_bytes, read_varuint, write_varuint
@@ -12,6 +13,9 @@ _SYNC, _AWARENESS, _QUERY_AWARENESS, _SAVING = 0, 1, 3, 100
 _STEP_1, _STEP_2, _UPDATE = 0, 1, 2
 _HELLO, _SAVED, _UNSAVED = 0, 1, 2
 _HELLO_VERSION = 1
+
+FRAGMENT_BYTES = 64 * 1024
+"""A larger message goes out in fragments of this size: between two of them there is room for a ping or a close."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,34 @@ class Hello:
 Message = SyncStep1 | SyncStep2 | Update | Awareness | QueryAwareness | Hello
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A message that is framed only when it is taken: however many clients wait for it, they share its body.
+
+    One of more than FRAGMENT_BYTES goes out in fragments; only control frames may come between them (RFC 6455
+    section 5.4).
+    """
+
+    head: bytes
+    body: bytes
+
+    def __len__(self) -> int:
+        """Return the size of the message in bytes, without its framing."""
+        return len(self.head) + len(self.body)
+
+    def frame(self, position: int) -> bytes:
+        """Return the frame with the part of the body from `position` on, at most FRAGMENT_BYTES of it."""
+        end = position + FRAGMENT_BYTES
+        head = b"" if position else self.head
+        part = memoryview(self.body)[position:end]
+        kind = (_FINAL if end >= len(self.body) else 0) | (_CONTINUATION if position else _BINARY)
+        return b"".join((_opening(kind, len(head) + len(part)), head, part))
+
+
+Frame = bytes | Shared
+"""What is sent: whole WebSocket frames, one or several, ready to be written; or a message that many may wait for."""
+
+
 def decode(data: bytes) -> Message:
     """Decode one message, which must fill the frame. Raises MalformedFrame."""
     kind, position = read_varuint(data, 0)
@@ -92,22 +124,41 @@ _SYNC_STEPS: dict[int, type[SyncStep1 | SyncStep2 | Update]] = {_STEP_1: SyncSte
 
 def sync_step_1(state_vector: bytes) -> bytes:
     """Return the frame that asks a client for what the log lacks."""
-    return _body_frame(bytes((_SYNC, _STEP_1)), state_vector)
+    return _frame(_head((_SYNC, _STEP_1), state_vector), state_vector)
 
 
-def sync_step_2(update: bytes) -> bytes:
-    """Return the frame that ends the answer to a client's SyncStep1."""
-    return _body_frame(bytes((_SYNC, _STEP_2)), update)
+def sync_step_2(update: bytes) -> Shared:
+    """Return the message that ends the answer to a client's SyncStep1."""
+    return Shared(_head((_SYNC, _STEP_2), update), update)
 
 
-def update(body: bytes) -> bytes:
-    """Return the frame that carries a change."""
-    return _body_frame(bytes((_SYNC, _UPDATE)), body)
+def update(body: bytes) -> Shared:
+    """Return the message that carries a change."""
+    return Shared(_head((_SYNC, _UPDATE), body), body)
+
+
+def joined(messages: Iterable[Shared]) -> list[Frame]:
+    """Frame small messages, and join them to pieces of at most FRAGMENT_BYTES; large ones stay as they are."""
+    pieces: list[Frame] = []
+    small: list[bytes] = []
+    small_bytes = 0
+    for message in messages:
+        if small and small_bytes + len(message) > FRAGMENT_BYTES:
+            pieces.append(b"".join(small))
+            small, small_bytes = [], 0
+        if len(message) > FRAGMENT_BYTES:
+            pieces.append(message)
+        else:
+            small.append(message.frame(0))
+            small_bytes += len(message)
+    if small:
+        pieces.append(b"".join(small))
+    return pieces
 
 
 def awareness(body: bytes) -> bytes:
     """Return the frame that carries an awareness update."""
-    return _body_frame(bytes((_AWARENESS,)), body)
+    return _frame(_head((_AWARENESS,), body), body)
 
 
 def welcome(*, can_append: bool) -> bytes:
@@ -136,17 +187,22 @@ def fit_reason(reason: str) -> bytes:
     return reason.encode()[:123].decode(errors="ignore").encode()
 
 
-def _body_frame(prefix: bytes, body: bytes) -> bytes:
-    return _frame(prefix + write_varuint(len(body)), body)
+_FINAL, _CONTINUATION, _BINARY = 0x80, 0, 2
+
+
+def _head(kind: Iterable[int], body: bytes) -> bytes:
+    return bytes(kind) + write_varuint(len(body))
 
 
 def _frame(head: bytes, body: bytes = b"") -> bytes:
     """Return a whole, unmasked, final binary WebSocket frame, ready for any number of sockets."""
-    size = len(head) + len(body)
+    return b"".join((_opening(_FINAL | _BINARY, len(head) + len(body)), head, body))
+
+
+def _opening(kind: int, size: int) -> bytes:
+    """Return how a frame of this size begins (RFC 6455 section 5.2)."""
     if size < 126:
-        opening = bytes((0x82, size))
-    elif size < 65536:
-        opening = b"\x82\x7e" + size.to_bytes(2, "big")
-    else:
-        opening = b"\x82\x7f" + size.to_bytes(8, "big")
-    return b"".join((opening, head, body))
+        return bytes((kind, size))
+    if size < 65536:
+        return bytes((kind, 126)) + size.to_bytes(2, "big")
+    return bytes((kind, 127)) + size.to_bytes(8, "big")

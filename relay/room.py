@@ -42,7 +42,7 @@ class Member(Protocol):
 
     grant: Grant
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: protocol.Frame) -> None:
         """Queue a frame; it is written at the end of this turn of the loop."""
 
     def append(self, update: bytes) -> None:
@@ -57,7 +57,7 @@ class Member(Protocol):
     def unsaved(self) -> None:
         """Take back what this member was told: the log lost history. Nothing if it did not ask to be told."""
 
-    def send_state(self, frames: Sequence[bytes]) -> None:
+    def send_state(self, messages: Sequence[protocol.Shared]) -> None:
         """Queue a board's state, which may be larger than what may otherwise wait for a client."""
 
     def close(self, code: CloseCode, reason: str) -> None:
@@ -167,9 +167,10 @@ class Room:
         updates = [update for entry in entries for update in entry.updates]
         state.add(updates)
         if updates:  # an anchor has none, and nothing must count as something sent (L16)
-            frames = b"".join([protocol.update(update) for update in updates])
+            frames = protocol.joined([protocol.update(update) for update in updates])
             for member in self.members:
-                member.send(frames)
+                for frame in frames:
+                    member.send(frame)
         if self._asking is not None and entries:  # none, where all were unreadable
             self._asking.delivered([entry.cursor for entry in entries])
         if state.is_long:

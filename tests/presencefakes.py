@@ -6,15 +6,20 @@ from itertools import count
 
 
 def messages_in(frames: bytes) -> list[bytes]:
-    """Take joined WebSocket frames apart."""
+    """Take joined WebSocket frames apart; fragments become the message that they are of."""
     messages = []
+    fragments = b""
     while frames:
         size, begin = frames[1], 2
         if size > 125:
             begin = 4 if size == 126 else 10
             size = int.from_bytes(frames[2:begin], "big")
-        messages.append(frames[begin : begin + size])
+        fragments += frames[begin : begin + size]
+        if frames[0] & 0x80:
+            messages.append(fragments)
+            fragments = b""
         frames = frames[begin + size :]
+    assert not fragments, "the last message is cut short"
     return messages
 
 

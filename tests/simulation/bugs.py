@@ -314,4 +314,4 @@ def _client_id_kept_after_a_reload(patch: pytest.MonkeyPatch) -> None:
 @_bug
 def _quiet_clients_left_alone(patch: pytest.MonkeyPatch) -> None:
     """L16: a stock client that hears nothing for 30 s takes its server for dead."""
-    patch.setattr(Connection, "keep_alive", lambda _: None)
+    patch.setattr(Connection, "look_after", lambda *_: None)

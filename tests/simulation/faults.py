@@ -86,7 +86,7 @@ class Faults:
         for browser in world.browsers:
             if browser.socket is not None:
                 browser.socket.line.take_again()
-        if not [relay for relay in world.relays if relay.process.is_alive and not relay.draining]:
+        if not [relay for relay in world.relays if relay.process.is_alive and not relay.is_leaving]:
             world.start_relay()
         if not world.workers:
             world.start_worker()
@@ -109,7 +109,7 @@ class Faults:
 
     def _replace_relay(self) -> None:
         relay = self._any(self._world.relays)
-        if relay is not None and not relay.draining and not relay.process.is_stopped and hasattr(relay, "hub"):
+        if relay is not None and relay.is_ready and not relay.is_leaving and not relay.process.is_stopped:
             self._world.note(f"terminate {relay.name}")
             self._world.start_relay()
             relay.leave()
@@ -208,7 +208,7 @@ class Faults:
         """Return what every living room and copy of a board holds."""
         held: list[tuple[object, list[bytes]]] = []
         for relay in self._world.relays:
-            opened = relay.hub._rooms.get(board) if hasattr(relay, "hub") else None
+            opened = relay.hub._rooms.get(board) if relay.is_ready else None
             if opened is not None and opened.room.state is not None:
                 base, updates = opened.room.state.parts()
                 held.append(((relay, opened.room), [base, *updates]))

@@ -39,9 +39,9 @@ class Line:
         self._loop = asyncio.get_running_loop()
         self._incoming: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._ways = {"up": -math.inf, "down": -math.inf}
-        self._pending_bytes = 0
         self._buffer = b""
         self._held: list[bytes] = []
+        self._taken = asyncio.Event()
         self.is_silent = False
         """Whether everything is swallowed, both ways, and nobody is told."""
         self.is_slow = False
@@ -64,16 +64,21 @@ class Line:
     def cut(self) -> None:
         """Break: both ends notice, and what is on its way is lost."""
         if not self.is_over:
-            self.is_over = True
-            self._incoming.put_nowait(None)
+            self._end()
             self._at(self._loop.time(), self._client.closed, self, None)
 
     def take_again(self) -> None:
         """The browser takes its messages again."""
         self.is_slow = False
+        self._taken.set()
         held, self._held = self._held, []
         for data in held:
             self._arrive("down", self._deliver, data)
+
+    def _end(self) -> None:
+        self.is_over = True
+        self._taken.set()
+        self._incoming.put_nowait(None)
 
     def _client_gone(self) -> None:
         self._client = _Nobody()
@@ -81,8 +86,7 @@ class Line:
     def _watch(self) -> None:
         quiet = self._loop.time() - self._heard_at
         if quiet >= SILENCE_SECONDS_MAX and not self.is_over:
-            self._incoming.put_nowait(None)
-            self.is_over = True
+            self._end()
             self._client.closed(self, None)
         elif not self.is_over:
             self._at(self._loop.time() + SILENCE_SECONDS_MAX - quiet + 0.001, self._watch)
@@ -94,7 +98,6 @@ class Line:
         self._at(self._ways[way], callback, *args)
 
     def _deliver(self, data: bytes) -> None:
-        self._pending_bytes -= len(data)
         if self.is_silent or self.is_over:
             return
         self._heard_at = self._loop.time()
@@ -102,8 +105,7 @@ class Line:
         while (frame := self._frame()) is not None:
             opcode, body = frame
             if opcode == _OPCODE_CLOSE:
-                self.is_over = True
-                self._incoming.put_nowait(None)
+                self._end()
                 self._client.closed(self, int.from_bytes(body[:2], "big"))
                 return
             self._client.heard(self, body)
@@ -134,14 +136,30 @@ class Line:
         return SimpleNamespace(type=WSMsgType.BINARY, data=message)
 
     def write(self, data: bytes) -> None:
-        self._pending_bytes += len(data)
         if self.is_slow:
+            self._taken.clear()
             self._held.append(data)
         else:
             self._arrive("down", self._deliver, data)
 
     def get_write_buffer_size(self) -> int:
-        return self._pending_bytes
+        return sum(map(len, self._held))
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        pass
+
+    async def taken(self) -> None:
+        """Wait until the browser has taken what was written. Raises ConnectionError."""
+        if self._held:
+            await self._taken.wait()
+        if self.is_over:
+            raise ConnectionError("The line is cut.")
+
+    def get_extra_info(self, _: str) -> "Line":
+        return self
+
+    def setsockopt(self, *_: object) -> None:
+        pass
 
     def is_closing(self) -> bool:
         return self.is_over

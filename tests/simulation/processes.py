@@ -14,23 +14,24 @@ from boardlog.errors import BoardLogError
 from boardlog.follow import Following
 from boardlog.grant import Grant, Role
 from boardlog.ids import TAG_BYTES, BoardId, Tag, make_tag
+from boardlog.leaving import Leaving, Left
 from boardlog.log import BoardLog
 from boardlog.merge import Folded, fold
 from boardlog.publisher import Publisher
 from boardlog.tail import Tail
-from boardlog.validating import Validator
 from bridge.replicas import Replicas
 from bridge.writer import Writer
 from persistence_worker.compaction import Compaction
 from persistence_worker.sweep import Sweep, sweep_forever
 from persistence_worker.worker import Worker
-from relay.app import KEEP_ALIVE_CHECK_SECONDS
-from relay.connection import Connection
-from relay.drain import drain
+from relay.connection import Connection, age_limit_seconds
+from relay.drain import Leavers, drain
 from relay.endpoints import _refusal
 from relay.hub import Hub
+from relay.outbox import Outboxes, Pipe
 from relay.protocol import close
-from relay.session import CloseCode, Session
+from relay.session import Session
+from relay.settings import RelaySettings
 from tests.simulation.line import Line
 from tests.simulation.loop import Process
 from tests.simulation.stores import (
@@ -49,7 +50,11 @@ SLOW_FOLD_SECONDS_MAX = 20.0
 SHARE_OF_SLOW_FOLDS = 0.2
 POLLS_RARER = 5
 """A worker that finds nothing due looks again after this many times its own pause: idle looks cost the most here."""
-OUTBOX_BYTES_MAX = 20_000
+SETTINGS = RelaySettings(redis_url="", database_url="", outbox_bytes_max=2_000)
+AGE_SECONDS = (3000.0, 3000.0, 40.0)
+LOOK_AFTER_SECONDS = 5.0
+NOBODY = None
+"""Who validates large changes: there are none here."""
 DRAIN_SECONDS = 5.0
 SWEEP_SECONDS = 60.0
 
@@ -93,25 +98,49 @@ class _Service:
         raise NotImplementedError
 
 
+class Doors:
+    """A relay's doors (relay/endpoints.py), as far as they are not HTTP."""
+
+    def __init__(self) -> None:
+        self.connections: dict[Connection, None] = {}
+        self.is_leaving = False
+        self.joining = Leaving()
+
+    def leave(self, seconds: float) -> None:
+        self.is_leaving = True
+        self.joining.end(0.0, spread_seconds=seconds)
+
+    async def left(self) -> None:
+        await self.joining.ended()
+
+
 class Relay(_Service):
     """A node (relay/app.py)."""
 
     def __init__(self, name: str, redis: SimulatedRedis, postgres: SimulatedPostgres, rng: Random) -> None:
         super().__init__(name, redis, postgres, rng)
-        self.connections: dict[Connection, None] = {}
         self.lines: dict[Line, None] = {}
-        self.draining = False
         self.is_gone = False
         """Whether it has left, as it was told to."""
+        self._age_seconds = rng.choice(AGE_SECONDS)
+
+    @property
+    def is_leaving(self) -> bool:
+        return self.is_ready and self.doors.is_leaving
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has begun to run."""
+        return hasattr(self, "hub")
 
     async def _run(self) -> None:
         self.appender = Appender(self._log)
         tail, publisher = Tail(RemoteRedis(self._redis, self.weather)), Publisher(self._streams)  # type: ignore[arg-type]
         following = Following(self._log, tail, self._redis.keys)
         due = RemoteDue(self._redis, self.weather)
+        self.doors, self._outboxes, self._leave = Doors(), Outboxes(SETTINGS), asyncio.Event()
         self.hub = Hub(self.name, following, due, self._folds, publisher, self.appender, self._rng.uniform)
         self.appender.on_logged = self.hub.logged
-        self._leave = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
             background = [
                 tasks.create_task(work)
@@ -120,12 +149,11 @@ class Relay(_Service):
                     tail.run(),
                     publisher.run(),
                     audit_forever(self.hub.follows, self._streams),
-                    self._keep_alive_forever(),
+                    self._look_after_forever(),
                 )
             ]
             await self._leave.wait()
-            await drain(self, self.appender, DRAIN_SECONDS)  # type: ignore[arg-type]
-            await self.hub.close()
+            await drain(Leavers(self.doors, None, self.hub, self.appender), DRAIN_SECONDS)  # type: ignore[arg-type]
             for task in background:
                 task.cancel()
         self.is_gone = True
@@ -140,33 +168,31 @@ class Relay(_Service):
         self.process.start(self._serve(line, Grant(board, role, "", every_board=False)))
 
     async def _serve(self, line: Line, grant: Grant) -> None:
-        if self.draining:
-            line.write(close(CloseCode.GOING_AWAY, "leaving"))
-            return
         try:
-            room = await self.hub.join(grant.board)
+            async with self.doors.joining.work():
+                if self.doors.is_leaving:
+                    raise Left("This node is shutting down.")
+                room = await self.hub.join(grant.board)
         except BoardLogError as error:
             line.write(close(*_refusal(error)))
             return
+        age_seconds_max = age_limit_seconds(self._age_seconds, self._rng.uniform)
+        pipe = Pipe(line, line.taken)  # type: ignore[arg-type]
+        connection = Connection(line, pipe, Session(grant), self.appender, NOBODY, self._outboxes, age_seconds_max)  # type: ignore[arg-type]
+        self.doors.connections[connection] = None
         try:
-            if self.draining:
-                line.write(close(CloseCode.GOING_AWAY, "leaving"))
-                return
-            connection = Connection(line, line, Session(grant), self.appender, Validator(), OUTBOX_BYTES_MAX)  # type: ignore[arg-type]
-            self.connections[connection] = None
-            try:
-                await connection.serve(room)
-            finally:
-                del self.connections[connection]
+            await connection.serve(room)
         finally:
+            del self.doors.connections[connection]
             self.hub.leave(room)
             self.lines.pop(line, None)
 
-    async def _keep_alive_forever(self) -> None:
+    async def _look_after_forever(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(KEEP_ALIVE_CHECK_SECONDS)
-            for connection in list(self.connections):
-                connection.keep_alive()
+            await asyncio.sleep(LOOK_AFTER_SECONDS)
+            for connection in list(self.doors.connections):
+                connection.look_after(loop.time())
 
 
 class Bridge(_Service):

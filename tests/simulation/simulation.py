@@ -23,6 +23,7 @@ from boardlog.snapshots import Snapshot
 from boardlog.stream import RawEntry
 from boardlog.update import dissect
 from persistence_worker import compaction
+from relay.session import CloseCode
 from tests.simulation.browser import Browser, Edit
 from tests.simulation.faults import Faults
 from tests.simulation.ledger import Content, Ledger, screen
@@ -121,7 +122,7 @@ class Simulation:
         closes = {browser: len(browser.closes) for browser in self.browsers}
         await asyncio.sleep(QUIET_SECONDS)
         for browser, count in closes.items():
-            if len(browser.closes) > count:
+            if any(code != CloseCode.GOING_AWAY for code in browser.closes[count:]):  # too old, or its node left
                 raise Wrong(f"L16: {browser.name} lost its connection in the quiet: {browser.closes[-1]}")
         if self.agents:
             raise Wrong(f"{len(self.agents)} agents' requests never end")
@@ -200,7 +201,7 @@ class Simulation:
 
     def _connect(self, browser: Browser, first: Relay | None) -> Line | None:
         """Let the balancer choose a relay that accepts connections, or none."""
-        relays = [relay for relay in self.relays if relay.process.is_alive and not relay.draining]
+        relays = [relay for relay in self.relays if relay.process.is_alive and not relay.is_leaving]
         if not relays:
             return None
         relay = first if first in relays and not browser.closes else self.rng.choice(relays)
@@ -211,7 +212,7 @@ class Simulation:
     def _accept(self, relay: Relay, line: Line, browser: Browser) -> None:
         if not browser.is_open:
             return
-        if not relay.process.is_alive or not hasattr(relay, "hub"):
+        if not relay.process.is_alive or not relay.is_ready:
             browser.closed_before()
             return
         browser.connected(line)

@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
+from boardlog.arrivals import Arrivals
 from relay.app import _routes
 from relay.endpoints import Doors
 from relay.pages import Pages
@@ -39,10 +40,9 @@ async def browser(built: Path) -> AsyncIterator[TestClient[web.Request, web.Appl
     """A browser on a relay that serves this build."""
     settings = RelaySettings(redis_url="redis://nowhere", database_url="postgresql://nowhere")
     doors = Doors(settings, None, None, None, None, None)  # type: ignore[arg-type]  nobody passes them here
-    async with ClientSession() as to_bridge:
-        app = _routes(settings, doors, {}, to_bridge, Pages(built))
-        async with TestClient(TestServer(app), auto_decompress=False) as client:
-            yield client
+    app = _routes(doors, {}, None, Pages(built), Arrivals())
+    async with TestClient(TestServer(app), auto_decompress=False) as client:
+        yield client
 
 
 @pytest.mark.parametrize("path", ["/", "/boards/demo", "/boards/A_b-9"])

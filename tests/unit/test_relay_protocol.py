@@ -20,6 +20,7 @@ from relay.protocol import (
     Update,
     decode,
 )
+from tests.presencefakes import messages_in
 
 BODY_SIZES = [0, 1, 127, 128, 300]
 MESSAGES: list[tuple[bytes, type[SyncStep1 | SyncStep2 | Update | Awareness]]] = [
@@ -152,7 +153,7 @@ def test_any_bytes_are_a_message_or_malformed(data: bytes) -> None:
 )
 @pytest.mark.parametrize("payload_size", [*range(3, 12), 124, 125, 126, 127, 65534, 65535, 65536, 65537])
 def test_frames_are_rfc_6455_frames_of_one_message(
-    build: Callable[[bytes], bytes], kind: Any, payload_size: int
+    build: Callable[[bytes], protocol.Frame], kind: Any, payload_size: int
 ) -> None:
     """Whatever the size: the length has three forms, and their borders are where frames go wrong."""
     head_size = 1 if kind is Awareness else 2
@@ -161,13 +162,31 @@ def test_frames_are_rfc_6455_frames_of_one_message(
         for size in range(max(0, payload_size - head_size - 3), payload_size)
         if head_size + len(write_varuint(size)) + size == payload_size
     )
-    message = message_in(build(body(size)))
+    message = message_in(first_frame(build(body(size))))
     assert len(message) == payload_size
     assert decode(message) == kind(body(size))
 
 
-def test_frames_can_be_joined_into_one_write() -> None:
-    first, second = protocol.update(body(200)), protocol.awareness(b"\x00")
-    joined = first + second
-    assert message_in(joined[: len(first)]) == wire(b"\x00\x02", body(200))
-    assert message_in(joined[len(first) :]) == b"\x01\x01\x00"
+def first_frame(frame: protocol.Frame) -> bytes:
+    return frame.frame(0) if isinstance(frame, protocol.Shared) else frame
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_G7_a_large_message_goes_out_in_fragments_that_are_one_message(size: int) -> None:
+    """RFC 6455 section 5.4: the first says what it is, the others continue it, the last is final."""
+    content = body(size * protocol.FRAGMENT_BYTES + 1)
+    message = protocol.sync_step_2(content)
+    frames = [message.frame(position) for position in range(0, len(content), protocol.FRAGMENT_BYTES)]
+    assert [frame[0] for frame in frames] == [0b0000_0010, *[0b0000_0000] * (size - 1), 0b1000_0000]
+    assert messages_in(b"".join(frames)) == [wire(b"\x00\x01", content)]
+
+
+def test_messages_are_joined_in_their_order_and_large_ones_stay_apart() -> None:
+    large = protocol.update(body(protocol.FRAGMENT_BYTES + 1))
+    small = [protocol.update(bytes((number,)) * 30_000) for number in range(5)]
+    pieces = protocol.joined([*small[:3], large, *small[3:]])
+    assert [isinstance(piece, protocol.Shared) for piece in pieces] == [False, False, True, False]
+    assert pieces[2] is large, "however many get it, they share it"
+    assert [message for piece in pieces if isinstance(piece, bytes) for message in messages_in(piece)] == [
+        message.head + message.body for message in small
+    ]

@@ -21,6 +21,7 @@ from relay import protocol
 from relay.protocol import Awareness, Message, SyncStep1, SyncStep2, Update
 from relay.room import Room
 from relay.session import Append, Close, CloseCode, Drop, Present, Refill, SendAwareness, SendState, TellSaved
+from tests.presencefakes import messages_in
 
 BOARD = BoardId("board")
 GONE = b"null"
@@ -75,15 +76,10 @@ class Member:
         self.unsaved_after: list[list[Message]] = []
         """What it had heard, and the test had not taken, each time that it was told so."""
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: protocol.Frame) -> None:
         assert frame, "an empty write is no sign of life (L16)"
-        while frame:
-            size, begin = frame[1], 2
-            if size > 125:
-                begin = 4 if size == 126 else 10
-                size = int.from_bytes(frame[2:begin], "big")
-            self.heard.append(protocol.decode(frame[begin : begin + size]))
-            frame = frame[begin + size :]
+        messages = [frame.head + frame.body] if isinstance(frame, protocol.Shared) else messages_in(frame)
+        self.heard += map(protocol.decode, messages)
 
     def append(self, update: bytes) -> None:
         self.appended.append(update)
@@ -97,10 +93,10 @@ class Member:
     def unsaved(self) -> None:
         self.unsaved_after.append(list(self.heard))
 
-    def send_state(self, frames: Sequence[bytes]) -> None:
-        self.state_frames += len(frames)
-        for frame in frames:
-            self.send(frame)
+    def send_state(self, messages: Sequence[protocol.Shared]) -> None:
+        self.state_frames += len(messages)
+        for message in messages:
+            self.send(message)
 
     def close(self, code: CloseCode, reason: str) -> None:
         self.closed.append((code, reason))

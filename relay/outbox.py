@@ -1,0 +1,283 @@
+"""What waits for one socket, and for all sockets of a node: bounded in bytes and in time (G7).
+
+A socket is given the next piece when it has taken the last one. So what waits stands here and not in the transport,
+where every client would have a copy of its own; and where a client is closed it can be let go of at once.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from prometheus_client import Counter, Gauge
+
+from boardlog.telemetry import METRICS
+from relay.protocol import FRAGMENT_BYTES, Frame, Shared
+from relay.settings import RelaySettings
+
+TURN_BYTES = 4 * FRAGMENT_BYTES
+"""What one socket is given in a turn of the loop: a joiner that takes a large board must not hold up the others."""
+FRAME_BYTES = 100
+"""What a waiting frame costs beside its own bytes."""
+
+WAITING = Gauge("relay_outboxes_bytes", "Bytes that wait for clients, what many wait for once", registry=METRICS)
+BEHIND = Gauge("relay_outboxes_behind", "Clients that have not yet taken all that was sent to them", registry=METRICS)
+TOO_SLOW = Counter("relay_too_slow_total", "Clients closed because they took too little", registry=METRICS)
+
+
+class Pipe(NamedTuple):
+    """Where a socket's bytes go."""
+
+    transport: asyncio.Transport
+    taken: Callable[[], Awaitable[None]]
+    """Waits until the kernel has what the transport was given."""
+
+
+class Outboxes:
+    """The outboxes of a node in which something waits. What many wait for is counted once: it is there once."""
+
+    def __init__(self, settings: RelaySettings) -> None:
+        """Bound them by these settings."""
+        self.bytes_max = settings.outbox_bytes_max
+        self.seconds_max = settings.outbox_seconds_max
+        self.waiting_bytes = 0
+        self._all_bytes_max = settings.outboxes_bytes_max
+        self._behind: dict[Outbox, None] = {}
+        self._waiting_for: dict[int, int] = {}
+        """By identity of a frame, or of a shared body: how many wait for it. Those who wait keep it alive."""
+        self.state_turns = asyncio.Lock()
+        """Held for a turn of the loop: to cut out what one client lacks may take milliseconds."""
+        WAITING.set_function(lambda: self.waiting_bytes)
+        BEHIND.set_function(lambda: len(self._behind))
+
+    def enter(self, outbox: "Outbox") -> None:
+        """Count an outbox in which something waits from now on."""
+        self._behind[outbox] = None
+
+    def leave(self, outbox: "Outbox") -> None:
+        """Count it no more. Harmless if it is not counted."""
+        self._behind.pop(outbox, None)
+
+    def hold(self, frames: Iterable[Frame]) -> None:
+        """Count frames that an outbox keeps."""
+        for frame in frames:
+            key = _identity(frame)
+            count = self._waiting_for.get(key, 0)
+            self._waiting_for[key] = count + 1
+            self.waiting_bytes += FRAME_BYTES if count else FRAME_BYTES + len(frame)
+
+    def release(self, frames: Iterable[Frame]) -> None:
+        """Count frames no more that an outbox kept."""
+        for frame in frames:
+            key = _identity(frame)
+            count = self._waiting_for.pop(key) - 1
+            if count:
+                self._waiting_for[key] = count
+            self.waiting_bytes -= FRAME_BYTES if count else FRAME_BYTES + len(frame)
+
+    def relieve(self, now: float) -> None:
+        """Close who has cost most, bytes times seconds, until what waits is within the node's bound.
+
+        Not the fattest: that may be who has just asked for a large board, and takes it as fast as it comes.
+        """
+        while self.waiting_bytes > self._all_bytes_max and self._behind:
+            worst = max(self._behind, key=lambda outbox: outbox.waiting_bytes * (now - outbox.behind_since))
+            worst.give_up("Too much waits for clients of this node, most of it for this one.")
+
+
+class Outbox:
+    """Frames for one socket, in order."""
+
+    def __init__(
+        self,
+        pipe: Pipe,
+        outboxes: Outboxes,
+        on_too_slow: Callable[[str], None],
+        on_caught_up: Callable[[], None],
+    ) -> None:
+        """Write to `pipe`.
+
+        `on_too_slow` closes the connection, given a sentence; `on_caught_up`: nothing waits any more.
+        """
+        pipe.transport.set_write_buffer_limits(high=0)
+        self.waiting_bytes = 0
+        """What waits here, shared or not, while the client is behind."""
+        self.behind_since = 0.0
+        self._transport, self._taken = pipe
+        self._outboxes = outboxes
+        self._on_too_slow = on_too_slow
+        self._on_caught_up = on_caught_up
+        self._frames: list[Frame] = []
+        self._position = 0
+        """How much of the first frame has been taken, if it is a shared one."""
+        self._in_transport = 0
+        self._state_bytes = 0
+        self._state_frames = 0
+        """How many frames are to be taken until the last one of the state is."""
+        self._state_taken: asyncio.Event | None = None
+        self._writing: asyncio.Task[None] | None = None
+        self._is_closed = False
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the client has not yet taken what it was given: more is written when it has."""
+        return self._writing is not None
+
+    def add(self, frame: Frame) -> None:
+        """Queue a frame. For a client that is behind, this is where too much shows."""
+        if self._is_closed:
+            return
+        self._frames.append(frame)
+        if self._writing is not None:
+            self._hold([frame])
+
+    def add_state(self, messages: Sequence[Shared]) -> None:
+        """Queue a board's state. What waits may exceed the bound by its size, until it has been taken."""
+        if self._is_closed:
+            return
+        self._frames += messages
+        self._state_frames = len(self._frames)
+        self._state_bytes += sum(map(_cost, messages))
+        if self._writing is not None:
+            self._hold(messages)
+
+    async def state_turn(self) -> None:
+        """Wait until a state may be asked for: until none waits here, and then for the node's turn. Cancel-safe.
+
+        Asking again and again must not pile up whole boards, nor must many who ask at once stop the loop.
+        """
+        if self._state_frames:
+            if self._state_taken is None:
+                self._state_taken = asyncio.Event()
+            await self._state_taken.wait()
+        async with self._outboxes.state_turns:
+            await asyncio.sleep(0)
+
+    def write(self) -> bool:
+        """Write what the socket takes now, the rest as it takes it; return whether there was anything to write."""
+        if self._writing is not None or not self._frames or self._is_closed:
+            return False
+        self._hand_over()
+        if self._frames or self._transport.get_write_buffer_size():
+            if self._transport.is_closing():
+                self.close()
+            else:
+                self._fall_behind()
+        return True
+
+    def close(self) -> None:
+        """Forget all that waits, and write nothing any more: a message may be half on its way. Idempotent."""
+        self._is_closed = True
+        self._release(len(self._frames))
+        self._frames.clear()
+        self._pass_state(self._state_frames)
+        if self._writing is not None and self._writing is not asyncio.current_task():
+            self._writing.cancel()
+        self._catch_up()
+
+    def give_up(self, reason: str) -> None:
+        """Close the client: it has taken too little."""
+        TOO_SLOW.inc()
+        self.close()
+        self._on_too_slow(reason)
+
+    def _fall_behind(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.behind_since = loop.time()
+        self._writing = loop.create_task(self._write_as_taken())
+        self._outboxes.enter(self)
+        self._in_transport = self._transport.get_write_buffer_size()
+        self._outboxes.waiting_bytes += self._in_transport
+        self._hold(self._frames)
+
+    async def _write_as_taken(self) -> None:
+        me = asyncio.current_task()
+        try:
+            while self._writing is me and not self._transport.is_closing():
+                async with asyncio.timeout(self._outboxes.seconds_max):
+                    await self._taken()
+                self._hand_over()
+                if not self._frames and not self._transport.get_write_buffer_size():
+                    break
+                await asyncio.sleep(0)  # where the socket takes everything, others get their turn all the same
+        except TimeoutError:
+            self.give_up(f"This client has taken nothing for {self._outboxes.seconds_max:g} s.")
+        except ConnectionError:
+            self.close()
+        if self._transport.is_closing():
+            self.close()
+        elif self._writing is me:
+            self._catch_up()
+            self._on_caught_up()
+
+    def _catch_up(self) -> None:
+        """Be behind no more: nothing waits, neither here nor in the transport, or nothing that will be taken."""
+        self._outboxes.leave(self)
+        self._outboxes.waiting_bytes -= self._in_transport
+        self._in_transport = 0
+        self._writing = None
+
+    def _hand_over(self) -> None:
+        given = 0
+        while self._frames and given < TURN_BYTES and not self._transport.get_write_buffer_size():
+            piece = self._take()
+            self._transport.write(piece)
+            given += len(piece)
+        if self._writing is not None:
+            before, self._in_transport = self._in_transport, self._transport.get_write_buffer_size()
+            self._outboxes.waiting_bytes += self._in_transport - before
+
+    def _take(self) -> bytes:
+        """Take the next piece off: FRAGMENT_BYTES, or less, or up to twice as much; always whole WebSocket frames."""
+        piece: list[bytes] = []
+        size = count = 0
+        for frame in self._frames:
+            if isinstance(frame, Shared):
+                piece.append(frame.frame(self._position))
+                self._position += FRAGMENT_BYTES
+                if self._position < len(frame.body):
+                    break
+                self._position = 0
+            else:
+                piece.append(frame)
+            count += 1
+            size += len(piece[-1])
+            if size >= FRAGMENT_BYTES:
+                break
+        self._release(count)
+        del self._frames[:count]
+        self._pass_state(count)
+        return b"".join(piece)
+
+    def _hold(self, frames: Sequence[Frame]) -> None:
+        self.waiting_bytes += sum(map(_cost, frames))
+        self._outboxes.hold(frames)
+        # The first frame is being taken, and may be of any size by itself.
+        first_bytes = _cost(self._frames[0]) if self._frames else 0
+        if self.waiting_bytes - first_bytes > self._outboxes.bytes_max + self._state_bytes:
+            self.give_up("This client takes its messages too slowly.")
+        self._outboxes.relieve(asyncio.get_running_loop().time())
+
+    def _release(self, count: int) -> None:
+        """Account for the first `count` frames, which no longer wait."""
+        if self._writing is None:
+            return
+        released = self._frames[:count]
+        self.waiting_bytes -= sum(map(_cost, released))
+        self._outboxes.release(released)
+
+    def _pass_state(self, count: int) -> None:
+        if self._state_frames:
+            self._state_frames = max(0, self._state_frames - count)
+            if not self._state_frames:
+                self._state_bytes = 0
+                if self._state_taken is not None:
+                    self._state_taken.set()
+                    self._state_taken = None
+
+
+def _identity(frame: Frame) -> int:
+    return id(frame.body if isinstance(frame, Shared) else frame)
+
+
+def _cost(frame: Frame) -> int:
+    return len(frame) + FRAME_BYTES
