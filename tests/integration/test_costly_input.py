@@ -207,7 +207,7 @@ async def test_G6_the_bridge_refuses_a_board_that_is_too_dear_to_read_and_serves
     log = BoardLog(world.stores.streams, world.stores.snapshots)
     await world.stores.snapshots.create(bombed)
     await log.birth(bombed)
-    await put_in_log(world, bombed, *bombs.one_place_in_parts(5, 3_000))
+    await put_in_log(world, bombed, *bombs.one_place_in_parts(4, 3_000))
     key = new_key()
     await world.stores.access.create_key(key, bombed, Role.EDITOR, "editor")
     bridge = await world.start("bridge")
