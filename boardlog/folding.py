@@ -107,6 +107,7 @@ class _Fold:
         self._done = 0
         self._updates = updates
         self._todo = deque(_slices(updates))
+        self._base_seconds = 0.0
         self._failures = 0
         self._interruptions = 0
 
@@ -118,6 +119,8 @@ class _Fold:
             except WorkFailed as error:
                 self._failed(part, error)
                 if len(part) > 1:
+                    if not self._base_seconds:
+                        await self._take_base()
                     step = -(-len(part) // PARTS_MAX)
                     parts = [range(at, min(at + step, part.stop)) for at in range(part.start, part.stop, step)]
                     self._todo.extendleft(reversed(parts))
@@ -130,25 +133,29 @@ class _Fold:
         self._folded = Folded(folded.state, folded.state_vector, [*self._folded.rejected, *places])
         self._done = part.stop
 
-    async def _try_alone(self, part: range) -> None:
-        """Fold one update, or none. Reject it only if it fails once more just after the base alone was folded."""
+    async def _take_base(self) -> None:
+        """Fold nothing but what is there. Raises InvalidUpdate if that fails, FoldFailed if it takes very long."""
         budget_seconds = self._budget.left_seconds
         try:
-            base = await self._fold(range(0), self._seconds_max)
+            self._take(range(self._done), await self._fold(range(0), self._seconds_max))
         except WorkFailed as error:
             reason = f"The board's stored state needs an operator, it cannot be folded. {error}"
             raise InvalidUpdate(reason) from error
-        if budget_seconds - self._budget.left_seconds > self._seconds_max / 2:
+        self._base_seconds = budget_seconds - self._budget.left_seconds
+        if self._base_seconds > self._seconds_max / 2:
             # Whatever were put on top of that might take too long, through no fault of its own.
             raise FoldFailed("The board's stored state is so dear to fold that nothing can be folded into it.")
-        self._take(range(self._done), base)
+
+    async def _try_alone(self, part: range) -> None:
+        """Fold one update, or none. Reject it only if it fails once more just after the base alone was folded."""
+        await self._take_base()
         try:
             self._take(part, await self._fold(part, self._seconds_max))
         except WorkFailed as error:
             self._failed(part, error)
             if part:
                 log.warning("update_rejected", bytes=len(self._updates[part.start]), reason=str(error))
-                self._take(part, Folded(base.state, base.state_vector, [0]))
+                self._take(part, Folded(self._folded.state, self._folded.state_vector, [0]))
 
     def _failed(self, part: range, error: WorkFailed) -> None:
         self._failures += 1
@@ -174,10 +181,13 @@ class _Fold:
                     raise FoldFailed(f"It was interrupted {self._interruptions} times. {error}") from error
 
     def _seconds(self, part: range) -> float:
-        """Return what folding a part may compute: by its bytes and the base's, so that a small one is soon given up."""
+        """Return what folding a part may compute: by its bytes and the base's, so that a small one is soon given up.
+
+        More once the base has been seen to be dear.
+        """
         part_bytes = sum(map(len, self._updates[part.start : part.stop]))
         share = part_bytes / SLICE_BYTES_MAX + len(self._folded.state) / BASE_BYTES_MAX
-        return min(self._seconds_max, max(FOLD_SECONDS_MIN, share * self._seconds_max))
+        return min(self._seconds_max, max(FOLD_SECONDS_MIN, share * self._seconds_max) + 2 * self._base_seconds)
 
 
 def _slices(updates: Sequence[bytes]) -> Iterator[range]:

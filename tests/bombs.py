@@ -60,12 +60,13 @@ def one_place(count: int) -> bytes:
 
 
 def one_place_in_parts(parts: int, count: int) -> list[bytes]:
-    """As one_place, by one client after another, each in an update of its own."""
-    first = update_of([(parts + 1, 0, [text_at(), text_at()])])
-    return [
-        first,
-        *(update_of([(client, 0, [text_at(left=(parts + 1, 0))] * count)]) for client in range(1, parts + 1)),
-    ]
+    """As one_place, by one client after another, each in an update of its own, which waits for the one before it."""
+    place, last = (parts + 1, 0), (parts + 1, 1)
+    updates = [update_of([(*place, [text_at(), text_at()])])]
+    for client in range(1, parts + 1):
+        updates.append(update_of([(client, 0, [text_at(left=last), *[text_at(left=place)] * count])]))
+        last = (client, count)
+    return updates
 
 
 def before_a_chain(count: int) -> bytes:

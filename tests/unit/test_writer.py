@@ -29,10 +29,10 @@ PERSON = 2**31
 
 
 class InProcess:
-    async def fold(self, base: bytes, updates: list[bytes], *_: float) -> Folded:
+    async def fold(self, base: bytes, updates: list[bytes], board_seconds_max: float) -> Folded:
         return fold(base, updates)
 
-    async def weigh(self, _: bytes) -> float:
+    async def weigh(self, state: bytes) -> float:
         return 0.0
 
 
