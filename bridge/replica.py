@@ -161,19 +161,23 @@ class Replica:
             self._building.cancel()
 
     async def _build(self) -> None:
-        """Fold in another process, then read the result: updates that came out of order would get stuck in a Doc."""
+        """Make the copy, or fail: who waits for it must not wait for ever."""
         try:
-            folded = await self._fold(self._loaded_base, self._loaded_updates)
+            await self._make()
         except BoardLogError as error:
             self.failed(error)
-            return
+        except asyncio.CancelledError:
+            raise
+        except BaseException:  # pycrdt's panics too
+            log.exception("copy_not_made", board=self.board)
+            self.failed(StorageUnavailable("The board could not be copied: try again."))
+
+    async def _make(self) -> None:
+        """Fold in another process, then read the result: updates that came out of order would get stuck in a Doc."""
+        folded = await self._fold(self._loaded_base, self._loaded_updates)
         doc: Doc[Any] = Doc(client_id=self._fresh_client_id(folded.state_vector))
         records = doc.get(RECORDS, type=Map)
-        try:
-            growing = Growing(doc, folded)
-        except InvalidUpdate as error:
-            self.failed(error)
-            return
+        growing = Growing(doc, folded)
         for count, key in enumerate(list(records)):
             self.records[key] = _record(records, key)
             if count % RECORDS_PER_TURN == 0:
@@ -201,6 +205,7 @@ class Replica:
                 if not any(map(is_dear, self._waiting)):
                     return folded
                 state, waiting, self._waiting = folded.state, self._waiting, []
+                self._loaded_updates += waiting
         except OutOfTime as error:
             raise BoardTooDear(_TOO_DEAR) from error
         except FoldFailed as error:

@@ -192,6 +192,10 @@ class Connection:
                     await self._receive(room, message.data)
                 else:
                     self.close(CloseCode.MALFORMED, "This server speaks binary frames only.")
+        except ConnectionResetError:
+            # aiohttp answers pings by itself, also those of a client that has hung up by now. Closed, it holds nothing
+            # any more.
+            await self._websocket.close()
         finally:
             self.room = None
             room.detach(self)

@@ -156,12 +156,12 @@ class Outbox:
         """Write what the socket takes now, the rest as it takes it; return whether there was anything to write."""
         if self._writing is not None or not self._frames or self._is_closed:
             return False
+        if self._transport.is_closing():
+            self.close()
+            return False
         self._hand_over()
         if self._frames or self._transport.get_write_buffer_size():
-            if self._transport.is_closing():
-                self.close()
-            else:
-                self._fall_behind()
+            self._fall_behind()
         return True
 
     def close(self) -> None:
@@ -218,13 +218,17 @@ class Outbox:
 
     def _hand_over(self) -> None:
         given = 0
-        while self._frames and given < TURN_BYTES and not self._transport.get_write_buffer_size():
+        # A write may be the one that finds out that the client has gone: to write on would be an error then.
+        while self._frames and given < TURN_BYTES and self._takes_more():
             piece = self._take()
             self._transport.write(piece)
             given += len(piece)
         if self._writing is not None:
             before, self._in_transport = self._in_transport, self._transport.get_write_buffer_size()
             self._outboxes.waiting_bytes += self._in_transport - before
+
+    def _takes_more(self) -> bool:
+        return not self._transport.is_closing() and not self._transport.get_write_buffer_size()
 
     def _take(self) -> bytes:
         """Take the next piece off: FRAGMENT_BYTES, or less, or up to twice as much; always whole WebSocket frames."""

@@ -20,10 +20,7 @@ ABUSERS = 60
 """At once, in each round."""
 ANSWER_SECONDS_MAX = 8.0
 GROWTH_BYTES_MAX = 48 * 1024 * 1024
-"""What a process may have grown by between the first round, which warms it up, and the last.
-
-The pings that a client did not stay for, about a megabyte each flood, are freed only after a heartbeat.
-"""
+"""What a process may have grown by between the first round, which warms it up, and the last."""
 
 OF_THE_HTTP_SERVER = (
     "aiohttp.http_exceptions.BadHttpMessage",
@@ -31,9 +28,8 @@ OF_THE_HTTP_SERVER = (
     "aiohttp.http_exceptions.TransferEncodingError",
     "aiohttp.http_exceptions.BadStatusLine",
     "aiohttp.http_exceptions.InvalidHeader",
-    "ClientConnectionResetError: Cannot write to closing transport",
 )
-"""aiohttp logs these as errors of its own before any code of ours has seen the request, or while it answers a ping."""
+"""aiohttp logs these as errors of its own before any code of ours has seen the request."""
 
 UNANSWERED = -1
 HANDSHAKE = (
