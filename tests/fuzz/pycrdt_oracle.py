@@ -13,11 +13,11 @@ from typing import Any
 
 from pycrdt import Array, Doc, Map, Text
 
+from boardlog.board_state import BoardState
 from boardlog.errors import InvalidUpdate
 from boardlog.growing import Growing
 from boardlog.merge import EMPTY_STATE_VECTOR, EMPTY_UPDATE, Folded, fold, is_panic, parse_state_vector, union
 from boardlog.update import dissect
-from relay.board_state import BoardState
 
 
 def plain(value: Any) -> Any:
