@@ -23,6 +23,8 @@ WAIT_SECONDS_MAX = 1.0
 """An editor that is asked has mostly answered by then, and not all processes append at once."""
 AGAIN_SECONDS = 30.0
 """Longer than an append is tried (retry.RETRY_SECONDS_MAX): by then it is logged or given up."""
+LOOKS_MAX = 40
+"""After 20 minutes nobody looks again: the log has it, though what it has cannot be told, or an operator has to act."""
 
 REBUILT = Counter("log_rebuilt_bytes_total", "Bytes that this process appended anew after a loss", registry=METRICS)
 
@@ -52,20 +54,31 @@ class Remains:
         self._call_later = call_later
         self._jitter = jitter
         self._updates: dict[bytes, Ranges] = {}
+        self._looks = 0
         self._timer: Timer | None = None
+
+    @property
+    def are_none(self) -> bool:
+        """Whether the log has all of it, as far as is known."""
+        return not self._updates
 
     def keep(self, updates: Iterable[tuple[bytes, Ranges]]) -> None:
         """Take what was held and is not in the log any more, and what it speaks of."""
         self._updates.update(updates)
+        self._looks = 0
         if self._updates and self._timer is None:
             self._timer = self._call_later(self._jitter(0.0, WAIT_SECONDS_MAX), self._look)
 
     def close(self) -> None:
         """Append at once what the log still lacks, for nobody looks again. Harmless if repeated."""
+        self._append_missing()
+        self.forget()
+
+    def forget(self) -> None:
+        """Give it up: there is no log to which it could go."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._append_missing()
         self._updates.clear()
 
     def logged(self, updates: int, appended: Appended) -> None:
@@ -75,8 +88,14 @@ class Remains:
         """See appender.Source."""
 
     def _look(self) -> None:
+        self._timer = None
         self._append_missing()
-        self._timer = self._call_later(AGAIN_SECONDS, self._look) if self._updates else None
+        self._looks += 1
+        if self._updates and self._looks < LOOKS_MAX:
+            self._timer = self._call_later(AGAIN_SECONDS, self._look)
+        elif self._updates:
+            log.error("board_not_rebuilt", board=self._board, updates=len(self._updates))
+            self.forget()
 
     def _append_missing(self) -> None:
         self._updates = {update: ranges for update, ranges in self._updates.items() if not self._covers(ranges)}

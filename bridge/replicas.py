@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import structlog
 
 from boardlog.appender import Appender
-from boardlog.errors import StorageUnavailable
+from boardlog.errors import BoardNotFound, StorageUnavailable
 from boardlog.folding import Folder
 from boardlog.follow import Follow, Following
 from boardlog.ids import BoardId, Cursor
@@ -103,14 +103,14 @@ class Replicas:
             held.is_dropped = True
             held.follow.stop()
             held.replica.stop()
-        remains = self._remains.pop(board, None)
-        if remains is not None:
-            remains.close()
 
     def _forget(self, held: Held) -> None:
         """A copy that cannot be used any more goes at once: the next request makes it anew."""
-        if self._held.get(held.replica.board) is held:
-            self.drop(held.replica.board)
+        board = held.replica.board
+        if self._held.get(board) is held:
+            self.drop(board)
+        if isinstance(held.replica.error, BoardNotFound) and board in self._remains:
+            self._remains.pop(board).forget()
             if isinstance(held.replica.error, BoardTooDear):
                 self._refuse(held.replica.board, held.replica.error)
 
@@ -121,7 +121,9 @@ class Replicas:
             asyncio.get_running_loop().call_later(REFUSED_SECONDS, self._refused.pop, board, None)
 
     def close(self) -> None:
-        """Forget all copies."""
+        """Forget all copies. What a log has lost of one is appended first, for nobody looks again (G4)."""
+        for remains in self._remains.values():
+            remains.close()
         for board in list(self._held):
             self.drop(board)
 
@@ -138,19 +140,26 @@ class Replicas:
         """Give the log back what a copy had, which is gone by now. A new one is made at once: it holds that again."""
         if board not in self._held:
             self._open(board)
-        remains = Remains(
-            board,
-            lambda ranges: self._is_logged(board, ranges),
-            lambda update, source: self._appender.append(board, update, source),
-            asyncio.get_running_loop().call_later,
-            self._jitter,
-        )
-        self._remains[board] = remains
-        remains.keep(lost)
+        if lost:
+            self._remains_of(board).keep(lost)
+
+    def _remains_of(self, board: BoardId) -> Remains:
+        for done in [known for known, remains in self._remains.items() if remains.are_none]:
+            del self._remains[done]
+        if board not in self._remains:
+            self._remains[board] = Remains(
+                board,
+                lambda ranges: self._is_logged(board, ranges),
+                lambda update, source: self._appender.append(board, update, source),
+                asyncio.get_running_loop().call_later,
+                self._jitter,
+            )
+        return self._remains[board]
 
     def _is_logged(self, board: BoardId, ranges: Ranges) -> bool:
-        held = self._held.get(board)
-        return held is not None and held.replica.covers(ranges)
+        """Tell whether the log has that again. Without a copy nobody can: the next look finds one."""
+        held = self._held.get(board) or self._open(board)
+        return held.replica.covers(ranges)
 
     async def _bring_up_to_date(self, held: Held) -> None:
         replica = held.replica

@@ -102,7 +102,7 @@ class Hub:
         opened.joining -= 1
         if opened.joining == 0:
             wait = 0.0 if room.error is not None else LINGER_SECONDS
-            opened.linger = asyncio.get_running_loop().call_later(wait, self._close, opened)
+            opened.linger = asyncio.get_running_loop().call_later(wait, self._lingered, opened)
 
     def logged(self, board: BoardId, cursor: Cursor) -> None:
         """Hear that an entry of this node's stands in a board's log (appender.Appender.on_logged)."""
@@ -160,6 +160,12 @@ class Hub:
         finally:
             opened.folding = None
             opened.ready.set()
+
+    def _lingered(self, opened: _Open) -> None:
+        if opened.room.error is None and opened.room.holds_what_is_lost:
+            opened.linger = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._lingered, opened)
+        else:
+            self._close(opened)
 
     def _close(self, opened: _Open) -> None:
         room = opened.room

@@ -93,6 +93,11 @@ class Room:
         self._lost_with: set[Member] = set()
         """Editors who were here when history was lost, and have not asked since to be told what is saved."""
 
+    @property
+    def holds_what_is_lost(self) -> bool:
+        """Whether the log lacks something that this room had read before a loss, as far as is known (G4)."""
+        return not self._remains.are_none
+
     # What members do
 
     def attach(self, member: Member) -> None:

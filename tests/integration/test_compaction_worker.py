@@ -204,9 +204,13 @@ async def test_G5_a_claim_that_fails_is_tried_again(system: System) -> None:
 
 
 class Unfoldable:
-    """Cannot fold the state it is given."""
+    """Cannot fold the state it is given, and takes a while to find out."""
+
+    def __init__(self, seconds: float = 0) -> None:
+        self._seconds = seconds
 
     async def fold(self, base: bytes, updates: Sequence[bytes]) -> Folded:
+        await asyncio.sleep(self._seconds)
         raise InvalidUpdate("The board's stored state cannot be folded: it needs an operator.")
 
 
@@ -274,7 +278,7 @@ async def test_G6_a_board_that_failed_after_a_long_time_waits_ten_times_as_long(
     monkeypatch.setattr("persistence_worker.worker.FAILED_AGAIN_MS", 0)
     monkeypatch.setattr("persistence_worker.worker.FAILED_AGAIN_FACTOR", 1_000_000)
     await system.append(Author().write(a=1))
-    system.folds = Unfoldable()
+    system.folds = Unfoldable(seconds=0.01)
     await system.worker.serve(await system.claim())
     due_in_ms = await system.due_in_ms()
     assert due_in_ms is not None

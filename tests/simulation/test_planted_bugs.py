@@ -8,7 +8,30 @@ from tests.simulation.bugs import BUGS, planted
 from tests.simulation.simulation import Simulation
 
 SEEDS_MAX = 400
-KNOWN: dict[str, list[int]] = {}
+KNOWN: dict[str, list[int]] = {
+    "snapshot_loaded_before_the_stream": [135, 396],
+    "snapshot_stored_whatever_its_version": [115, 116],
+    "link_not_checked": [31, 81],
+    "entries_without_tags": [52, 71],
+    "trim_without_its_own_check": [10, 28],
+    "append_creates_the_stream": [5, 35],
+    "attached_before_the_load": [0, 1],
+    "pending_dropped": [135, 169],
+    "difference_of_a_document": [135, 190],
+    "marks_lost_for_good": [57, 76],
+    "writer_ends_with_its_socket": [3, 16],
+    "seen_before_logged": [0, 1],
+    "saved_when_read": [3, 16],
+    "loss_told_to_nobody": [0, 5],
+    "node_gives_nothing_back": [5, 6],
+    "bridge_gives_nothing_back": [5, 6],
+    "no_rebase": [5, 8],
+    "no_audit": [19, 22],
+    "overtaken": [207, 213],
+    "copy_kept_after_a_failed_append": [0, 4],
+    "client_id_kept_after_a_reload": [1, 5],
+    "quiet_clients_left_alone": [0, 1],
+}
 """Seeds that found a bug when it was last looked for: tried first. Any change of the code changes what a seed does."""
 
 

@@ -42,7 +42,7 @@ def test_rediss_is_tls_to_all_of_them() -> None:
     assert isinstance(master, Redis)
     pool = master.connection_pool
     assert isinstance(pool, SentinelConnectionPool)
-    assert pool.connection_class is SentinelManagedSSLConnection
+    assert issubclass(pool.connection_class, SentinelManagedSSLConnection)
     (sentinel,) = (one.connection_pool for one in pool.sentinel_manager.sentinels)
     for given in (pool.connection_kwargs, sentinel.connection_kwargs):
         assert given["ssl_ca_certs"] == "/ca.pem"

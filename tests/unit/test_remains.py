@@ -4,7 +4,7 @@ from pycrdt import Doc, Map
 
 from boardlog.coverage import Coverage
 from boardlog.ids import BoardId
-from boardlog.remains import AGAIN_SECONDS, WAIT_SECONDS_MAX, Remains
+from boardlog.remains import AGAIN_SECONDS, LOOKS_MAX, WAIT_SECONDS_MAX, Remains
 from boardlog.update import validate
 from tests.presencefakes import Clock
 
@@ -64,6 +64,15 @@ def test_a_second_loss_adds_to_what_is_left_of_the_first() -> None:
     world.lose(TWO)
     world.clock.pass_(WAIT_SECONDS_MAX)
     assert world.appended == [ONE, TWO]
+
+
+def test_G4_nobody_looks_for_ever() -> None:
+    world = World()
+    world.lose(ONE)
+    world.clock.pass_(WAIT_SECONDS_MAX + 2 * LOOKS_MAX * AGAIN_SECONDS)
+    assert len(world.appended) == LOOKS_MAX
+    assert world.remains.are_none
+    assert world.clock.waiting == 0
 
 
 def test_G4_who_closes_appends_at_once() -> None:
