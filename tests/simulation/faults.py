@@ -199,8 +199,8 @@ class Faults:
         had, has = Content([forgotten.state]), Content(left)
         missing = [edit for edit in world.ledger.edits if edit.board == board and had.has(edit) and not has.has(edit)]
         for edit in missing:
-            edit.is_lost = True
-            edit.holders = [holder for holder, held in self._holders(board) if Content(held).has(edit)]
+            # Lost with the log, too, a moment ago. Who holds it cannot know: nothing of the log is missing.
+            edit.is_lost, edit.holders = True, []
         if missing and not world.has_lost_history:
             raise AssertionError(f"L8: version {forgotten.version} of {board} cannot be made again: {missing}")
 
