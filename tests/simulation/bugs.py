@@ -12,13 +12,15 @@ from boardlog import appender, follow, log, merge
 from boardlog import board_state as board_state_module
 from boardlog.board_state import BoardState
 from boardlog.entry import Publish
-from boardlog.errors import BoardLogError
+from boardlog.errors import BoardLogError, StorageUnavailable
 from boardlog.ids import Tag
 from boardlog.merge import EMPTY_UPDATE, Folded
+from boardlog.retry import retrying_forever
 from boardlog.snapshots import Snapshot
 from boardlog.stream import Append, RawEntry
 from boardlog.twin import TwinSnapshots, TwinStreams, _Stream
 from bridge.replica import Replica
+from bridge.replicas import Replicas
 from relay import protocol
 from relay.connection import Connection
 from relay.hub import Hub
@@ -315,3 +317,24 @@ def _client_id_kept_after_a_reload(patch: pytest.MonkeyPatch) -> None:
 def _quiet_clients_left_alone(patch: pytest.MonkeyPatch) -> None:
     """L16: a stock client that hears nothing for 30 s takes its server for dead."""
     patch.setattr(Connection, "look_after", lambda *_: None)
+
+
+@_bug
+def _shared_retry_policy(patch: pytest.MonkeyPatch) -> None:
+    """G2: two boards that are repaired at once take each other's outcomes for their own, and one goes deaf."""
+    shared = retrying_forever(StorageUnavailable)
+    patch.setattr(follow, "retrying_forever", lambda *_: shared)
+
+
+@_bug
+def _remains_go_with_the_copy(patch: pytest.MonkeyPatch) -> None:
+    """G4: what goes back into a log that is away is forgotten with the copy that held it."""
+    forget = Replicas._forget
+
+    def careless(self: Replicas, held: Any) -> None:
+        forget(self, held)
+        remains = self._remains.pop(held.replica.board, None)
+        if remains is not None:
+            remains.close()
+
+    patch.setattr(Replicas, "_forget", careless)

@@ -193,16 +193,17 @@ class Faults:
         forgotten = world.postgres.fall_back(board)
         if forgotten is None:
             return
-        world.note(f"the database falls back to version {forgotten.version - 1} of {board}")
         left = [world.postgres.rows.now(board).state]
         left += [update for entry in world.redis.streams.now(board) for update in unpack(entry.payload).updates]
         had, has = Content([forgotten.state]), Content(left)
         missing = [edit for edit in world.ledger.edits if edit.board == board and had.has(edit) and not has.has(edit)]
-        for edit in missing:
-            # Lost with the log, too, a moment ago. Who holds it cannot know: nothing of the log is missing.
-            edit.is_lost, edit.holders = True, []
-        if missing and not world.has_lost_history:
+        if missing and world.has_lost_history:
+            # The log has lost the same a moment ago. That is more than anybody promises: nobody could notice it.
+            world.postgres.rows.fall_back(forgotten)
+        elif missing:
             raise AssertionError(f"L8: version {forgotten.version} of {board} cannot be made again: {missing}")
+        else:
+            world.note(f"the database falls back to version {forgotten.version - 1} of {board}")
 
     def _holders(self, board: BoardId) -> list[tuple[object, list[bytes]]]:
         """Return what every living room and copy of a board holds."""
