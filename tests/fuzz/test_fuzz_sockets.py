@@ -14,7 +14,7 @@ from tests.fuzz.seeds import again, seeds
 from tests.services import Service, System, system
 from tests.stockclient import StockClients
 
-KEPT_SEEDS = ()
+KEPT_SEEDS = (1,)
 ROUNDS = 4
 ABUSERS = 60
 """At once, in each round."""

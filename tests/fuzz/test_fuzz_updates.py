@@ -17,7 +17,7 @@ from tests.fuzz.oracles import History, Oracle, oracles
 from tests.fuzz.seeds import again, seeds
 from tests.fuzz.updates import How, Mutator
 
-KEPT_SEEDS = (2091748248, 1848958398)
+KEPT_SEEDS = (2091748248, 1848958398, 295346502)
 MUTANTS_PER_SEED = 1200
 AT_ONCE = 160
 """Histories judged in one exchange."""
