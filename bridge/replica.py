@@ -47,8 +47,10 @@ RECORDS = "tldraw"
 class Replica:
     """One board's copy. Also the reader (follow.Reader) of its log."""
 
-    def __init__(self, board: BoardId, folder: Folder, random_bits: Callable[[int], int]) -> None:
-        """Make a copy; it is usable once `ready` is set."""
+    def __init__(
+        self, board: BoardId, folder: Folder, random_bits: Callable[[int], int], earlier: BoardState | None = None
+    ) -> None:
+        """Make a copy; it is usable once `ready` is set. `earlier`: what the copy before it held."""
         self.board = board
         self.ready = asyncio.Event()
         self.error: BoardLogError | None = None
@@ -62,7 +64,7 @@ class Replica:
         self.on_failed: Callable[[], None] = lambda: None
         """Called when `error` is set."""
         self.on_lost: Callable[[list[tuple[bytes, Ranges]]], None] = lambda _lost: None
-        """Called after that with what this copy had, when the log has lost it (G4)."""
+        """Called with what the copy before this one had and the log has lost; with nothing after a loss (G4)."""
         self._folder = folder
         self._random_bits = random_bits
         self._doc: Doc[Any] | None = None
@@ -72,6 +74,8 @@ class Replica:
         self._waiting: list[bytes] = []
         self._loaded_base, self._loaded_updates = EMPTY_UPDATE, list[bytes]()
         """What the copy is being made of."""
+        self.earlier = earlier
+        """What an earlier copy held, or this one when its log was lost: the next load tells what of it is gone (G4)."""
         self._state: BoardState | None = None
         """What the copy holds, as encoded when somebody asked and nothing came since."""
         self._building: asyncio.Task[None] | None = None
@@ -81,10 +85,15 @@ class Replica:
     def loaded(self, loaded: Loaded) -> None:
         """Make the copy; a second load is a loss, after which the old client id could diverge for good (L15)."""
         if self._building is not None:
-            lost = self._encoded().lost_by(BoardState(loaded.snapshot.state, loaded.updates))
+            # Compared with the next load, not with this one: while a process hung, that may have become as old as this
+            # copy is.
+            self.earlier = self._encoded()
             self.failed(StorageUnavailable("The board's log was read anew: try again."))
-            self.on_lost(lost)
+            self.on_lost([])
             return
+        earlier, self.earlier = self.earlier, None
+        if earlier is not None:
+            self.on_lost(earlier.lost_by(BoardState(loaded.snapshot.state, loaded.updates)))
         self._loaded_base, self._loaded_updates = loaded.snapshot.state, loaded.updates
         self._building = asyncio.create_task(self._build())
 

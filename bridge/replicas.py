@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import structlog
 
 from boardlog.appender import Appender
+from boardlog.board_state import BoardState
 from boardlog.errors import BoardNotFound, StorageUnavailable
 from boardlog.folding import Folder
 from boardlog.follow import Follow, Following
@@ -25,6 +26,7 @@ REPLICAS_MAX = 500
 REFUSED_SECONDS = 60.0
 """How long a board that was too dear to copy is not tried again."""
 REPLICAS_BYTES_MAX = 256 * 1024 * 1024
+EARLIER_MAX = 50
 CATCH_UP_SECONDS_MAX = 10.0
 """A request whose board cannot be brought up to date in this time is answered with 503."""
 
@@ -61,6 +63,8 @@ class Replicas:
         self._random_bits = random_bits
         self._jitter = jitter
         self._remains: dict[BoardId, Remains] = {}
+        self._earlier: dict[BoardId, BoardState] = {}
+        """What copies held whose log was lost, until the next one is made."""
         self._held: OrderedDict[BoardId, Held] = OrderedDict()
         self._refused: dict[BoardId, BoardTooDear] = {}
 
@@ -107,12 +111,19 @@ class Replicas:
     def _forget(self, held: Held) -> None:
         """A copy that cannot be used any more goes at once: the next request makes it anew."""
         board = held.replica.board
-        if self._held.get(board) is held:
-            self.drop(board)
-        if isinstance(held.replica.error, BoardNotFound) and board in self._remains:
-            self._remains.pop(board).forget()
-            if isinstance(held.replica.error, BoardTooDear):
-                self._refuse(held.replica.board, held.replica.error)
+        if self._held.get(board) is not held:
+            return
+        self.drop(board)
+        if isinstance(held.replica.error, BoardNotFound):
+            if board in self._remains:
+                self._remains.pop(board).forget()
+            return
+        if held.replica.earlier is not None:
+            self._earlier[board] = held.replica.earlier
+            if len(self._earlier) > EARLIER_MAX:
+                del self._earlier[next(iter(self._earlier))]
+        if isinstance(held.replica.error, BoardTooDear):
+            self._refuse(board, held.replica.error)
 
     def _refuse(self, board: BoardId, error: BoardTooDear) -> None:
         """Answer at once for a while: to find out that a board is too dear costs a process many seconds (G6)."""
@@ -128,7 +139,7 @@ class Replicas:
             self.drop(board)
 
     def _open(self, board: BoardId) -> Held:
-        replica = Replica(board, self._folder, self._random_bits)
+        replica = Replica(board, self._folder, self._random_bits, self._earlier.pop(board, None))
         replica.on_failed = lambda: self._forget(held)
         replica.on_lost = lambda lost: self._rebuild(board, lost)
         held = Held(replica, self._following.follow(board, replica))
@@ -137,7 +148,7 @@ class Replicas:
         return held
 
     def _rebuild(self, board: BoardId, lost: Sequence[tuple[bytes, Ranges]]) -> None:
-        """Give the log back what a copy had, which is gone by now. A new one is made at once: it holds that again."""
+        """Give the log back what a copy had. If that is gone by now a new one is made at once: it holds that again."""
         if board not in self._held:
             self._open(board)
         if lost:
