@@ -191,12 +191,18 @@ class Appender:
             batch, error = item
             if isinstance(error, NoLog):
                 try:
-                    await self._log.birth(batch.append.board)
+                    with suppress(StorageUnavailable):  # the other boards are sent all the same
+                        await self._log.birth(batch.append.board)
                 except BoardNotFound as gone:
                     failed.remove(item)
                     self._fail(batch, gone)
         REPEATED.inc(len(failed))
         failed[:] = await self._attempt([batch for batch, _ in failed])
+        # A cluster's node may be full while another is dead: each kind has its own patience.
+        others = [one for one in failed if isinstance(one[1], LogFull) != isinstance(failed[0][1], LogFull)]
+        if others:
+            failed[:] = [one for one in failed if one not in others]
+            self._start_again(others)
         if failed:
             error = failed[0][1]
             raise error if isinstance(error, StorageUnavailable) else StorageUnavailable(str(error))

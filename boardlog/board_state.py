@@ -100,7 +100,7 @@ class BoardState:
         for update in self.lacking(later.state_vector()):
             with suppress(InvalidUpdate):  # unreadable: no log should have had it (G6)
                 ranges, _ = dissect(update)
-                if not later.covers(ranges):
+                if not later.holds(update, ranges):
                     lost.append((update, ranges))
         return lost
 
@@ -111,6 +111,10 @@ class BoardState:
     def covers(self, ranges: Ranges) -> bool:
         """Whether an update with these ranges would bring nothing, its deletions included (L12)."""
         return self._cover().covers(ranges)
+
+    def holds(self, update: bytes, ranges: Ranges) -> bool:
+        """Whether this state has all of an update: also one too large for its ranges to be known exactly."""
+        return update in self._updates or self.covers(ranges)
 
     def _cover(self) -> Coverage:
         """Bring the coverage up to date: of the base at once, of an update when it is first asked for."""

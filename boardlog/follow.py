@@ -231,11 +231,17 @@ class Follow:
             return False
         REPAIRS.inc()
         awaited = set(self._awaited)  # before the read, which has to bring them
-        raw = await self._log.streams.read_from(self.board, self.cursor)
+        streams = self._log.streams
+        raw = await streams.read_from(self.board, self.cursor)
+        if raw is None and not self._in_stream:
+            # A board without a log has nothing to tell. One that was given its log between the two reads has lost
+            # nothing either: its anchor is our cursor (L1).
+            is_born = await streams.head(self.board) is not None
+            raw = await streams.read_from(self.board, self.cursor) if is_born else []
+        if raw is None:
+            return False
         if raw:
             self._apply(raw)
-        if raw is None and (self._in_stream or await self._log.streams.head(self.board) is not None):
-            return False  # a board without a log has nothing to tell
         self._miss([cursor for cursor in awaited if cursor in self._awaited])
         return True
 

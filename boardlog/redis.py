@@ -115,12 +115,12 @@ class _Cancellable(AbstractConnection):
 
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
         """See AbstractConnection."""
-        seconds_max, self.socket_timeout = self.socket_timeout, None
+        self.socket_timeout = None
         try:
-            async with asyncio.timeout(seconds_max):
+            async with asyncio.timeout(COMMAND_TIMEOUT_SECONDS):
                 await super().send_packed_command(command, check_health)
         finally:
-            self.socket_timeout = seconds_max
+            self.socket_timeout = COMMAND_TIMEOUT_SECONDS
 
 
 def _cluster(transport: str, url: str) -> RedisCluster:
@@ -249,6 +249,24 @@ def refusal(error: Exception) -> StorageUnavailable:
     return StorageUnavailable(f"Redis did not carry out a command: {error}")
 
 
+async def _memory_of_nodes(redis: RedisCluster) -> list[dict[str, Any]]:
+    """Return what each master tells that answers: one that is down must not hide how full the others are."""
+    nodes = redis.get_primaries()
+    told = await asyncio.gather(
+        *(redis.execute_command("INFO", "memory", target_nodes=node) for node in nodes), return_exceptions=True
+    )
+    answers = [_of_one(one) for one in told if not isinstance(one, BaseException)]
+    for error in told if not answers else ():
+        if isinstance(error, BaseException):
+            raise error
+    return answers
+
+
+def _of_one(told: dict[str, Any]) -> dict[str, Any]:
+    """Return a node's answer, which the library may give by the node's name."""
+    return told if "used_memory" in told else dict(next(iter(told.values())))
+
+
 async def memory(redis: Redis) -> tuple[int, int]:
     """Return the bytes that Redis uses and its `maxmemory`, 0 if it has none. Raises StorageUnavailable.
 
@@ -257,7 +275,7 @@ async def memory(redis: Redis) -> tuple[int, int]:
     with unavailable():
         if isinstance(redis, RedisCluster):
             await redis.initialize()
-            told = list((await redis.info("memory", target_nodes=RedisCluster.PRIMARIES)).values())
+            told = await _memory_of_nodes(redis)
         else:
             told = [await redis.info("memory")]
     masters = [(int(one["used_memory"]), int(one.get("maxmemory", 0))) for one in told]

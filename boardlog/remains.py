@@ -42,18 +42,19 @@ class Remains:
     def __init__(
         self,
         board: BoardId,
-        covers: Callable[[Ranges], bool],
+        holds: Callable[[bytes, Ranges], bool | None],
         append: Callable[[bytes, "Remains"], None],
         call_later: Callable[[float, Callable[[], None]], Timer],
         jitter: Callable[[float, float], float],
     ) -> None:
-        """`covers`: whether the log is known to have all that an update speaks of, as the reader sees it now."""
+        """`holds`: whether the log has all of an update, as far as the reader knows; None: it cannot tell."""
         self._board = board
-        self._covers = covers
+        self._holds = holds
         self._append = append
         self._call_later = call_later
         self._jitter = jitter
         self._updates: dict[bytes, Ranges] = {}
+        self._appended: set[bytes] = set()
         self._looks = 0
         self._timer: Timer | None = None
 
@@ -71,7 +72,7 @@ class Remains:
 
     def close(self) -> None:
         """Append at once what the log still lacks, for nobody looks again. Harmless if repeated."""
-        self._append_missing()
+        self._append_missing(is_last=True)
         self.forget()
 
     def forget(self) -> None:
@@ -80,6 +81,7 @@ class Remains:
             self._timer.cancel()
             self._timer = None
         self._updates.clear()
+        self._appended.clear()
 
     def logged(self, updates: int, appended: Appended) -> None:
         """See appender.Source."""
@@ -97,11 +99,15 @@ class Remains:
             log.error("board_not_rebuilt", board=self._board, updates=len(self._updates))
             self.forget()
 
-    def _append_missing(self) -> None:
-        self._updates = {update: ranges for update, ranges in self._updates.items() if not self._covers(ranges)}
-        if self._updates:
-            size_bytes = sum(map(len, self._updates))
-            log.warning("board_rebuilt", board=self._board, updates=len(self._updates), bytes=size_bytes)
+    def _append_missing(self, *, is_last: bool = False) -> None:
+        """Append what is not there. Where nobody can tell, not twice: that would fill a log that nobody folds."""
+        known = {update: self._holds(update, ranges) for update, ranges in self._updates.items()}
+        self._updates = {update: ranges for update, ranges in self._updates.items() if not known[update]}
+        missing = [one for one in self._updates if is_last or known[one] is False or one not in self._appended]
+        if missing:
+            size_bytes = sum(map(len, missing))
+            log.warning("board_rebuilt", board=self._board, updates=len(missing), bytes=size_bytes)
             REBUILT.inc(size_bytes)
-        for update in self._updates:
+        self._appended.update(missing)
+        for update in missing:
             self._append(update, self)

@@ -245,15 +245,16 @@ class RedisStreams:
         """Mark boards due on another node of a cluster, which nobody waits for (L9)."""
         self._unmarked.update(boards)
         if self._unmarked and not self._marking:
-            task = asyncio.create_task(self._mark_all())
-            self._marking.add(task)
-            task.add_done_callback(self._marking.discard)
+            self._marking.add(asyncio.create_task(self._mark_all()))
 
     async def _mark_all(self) -> None:
-        while self._unmarked:
-            boards = list(self._unmarked)
-            self._unmarked.clear()
-            await self.scripts.pipeline([self._mark(boards)])  # a failure costs nothing but time: the sweep finds them
+        try:
+            while self._unmarked:
+                boards = list(self._unmarked)
+                self._unmarked.clear()
+                await self.scripts.pipeline([self._mark(boards)])  # a failure costs only time: the sweep finds them
+        finally:
+            self._marking.clear()  # at once: what comes in the next turn needs a task of its own
 
     async def memory(self) -> Memory:
         """See Streams."""

@@ -160,9 +160,9 @@ class Replica:
             if client != own and link.client == own and not link.is_child
         }
 
-    def covers(self, ranges: Ranges) -> bool:
-        """Whether the log has all that an update speaks of, as far as this copy knows."""
-        return self._encoded().covers(ranges)
+    def holds(self, update: bytes, ranges: Ranges) -> bool:
+        """Whether the log has all of an update, as far as this copy knows, which is ready."""
+        return self._encoded().holds(update, ranges)
 
     def stop(self) -> None:
         """Stop building; harmless if repeated."""

@@ -160,17 +160,17 @@ class Replicas:
         if board not in self._remains:
             self._remains[board] = Remains(
                 board,
-                lambda ranges: self._is_logged(board, ranges),
+                lambda update, ranges: self._holds(board, update, ranges),
                 lambda update, source: self._appender.append(board, update, source),
                 asyncio.get_running_loop().call_later,
                 self._jitter,
             )
         return self._remains[board]
 
-    def _is_logged(self, board: BoardId, ranges: Ranges) -> bool:
-        """Tell whether the log has that again. Without a copy nobody can: the next look finds one."""
+    def _holds(self, board: BoardId, update: bytes, ranges: Ranges) -> bool | None:
+        """Tell whether the log has that again. Without a copy nobody can: a later look finds one."""
         held = self._held.get(board) or self._open(board)
-        return held.replica.covers(ranges)
+        return held.replica.holds(update, ranges) if held.replica.ready.is_set() else None
 
     async def _bring_up_to_date(self, held: Held) -> None:
         replica = held.replica

@@ -7,8 +7,9 @@ bytes in it next to nothing.
 import asyncio
 import socket
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 import structlog
 from aiohttp import WSMsgType, web
@@ -225,13 +226,14 @@ class Connection:
         if isinstance(command, SendState):
             await self._outbox.state_turn()
         elif not self._appender.has_room and _adds(room, command):
-            await self._room_in_the_log()
+            await self._let_go_on(self._appender.capacity)
         if self._closing is not None:
             return  # an earlier change was given up meanwhile: this one must not overtake it (L10)
         room.receive(self, command)
-        await self._may_read.wait()
+        if not self._may_read.is_set():
+            await self._let_go_on(self._may_read.wait)
 
-    async def _room_in_the_log(self) -> None:
+    async def _let_go_on(self, ready: Callable[[], Awaitable[Any]]) -> None:
         """Wait until the log takes more (G5), or this connection ends. What is held back its author still has.
 
         The socket is not read meanwhile, so that what the client says next stays in its order, and with the client.
@@ -239,7 +241,7 @@ class Connection:
         while self._closing is None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(HELD_POLL_SECONDS):
-                    await self._appender.capacity()
+                    await ready()
                     return
             if self._transport.is_closing():
                 self.close(CloseCode.GOING_AWAY, "The client has gone.")

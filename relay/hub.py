@@ -21,6 +21,8 @@ log = structlog.get_logger()
 
 LINGER_SECONDS = 3.0
 """An empty room stays this long: a page that is reloaded finds it open."""
+FOLD_AGAIN_SECONDS = 60.0
+"""When a state is folded again whose fold has failed."""
 FOLD_WAIT_SECONDS_MAX = 5.0
 """Joiners wait this long for a fold; then they get the state as it is. Another board's fold may hang before theirs."""
 
@@ -36,6 +38,10 @@ class _Open:
         self.folding: asyncio.Task[None] | None = None
         self.can_fold = True
         self.linger: Timer | None = None
+
+    def let_fold(self) -> None:
+        """Fold again at the next occasion."""
+        self.can_fold = True
 
 
 class Hub:
@@ -154,9 +160,10 @@ class Hub:
                 state.folded(folded.state, len(updates))
                 state = opened.room.state
         except BoardLogError as error:
-            # The state is right without it. Not again at every entry that comes: this board needs an operator.
+            # The state is right without it. Not again at every entry that comes: this board may need an operator.
             log.warning("fold_failed", board=opened.room.board, reason=str(error))
             opened.can_fold = False
+            asyncio.get_running_loop().call_later(FOLD_AGAIN_SECONDS, opened.let_fold)
         finally:
             opened.folding = None
             opened.ready.set()

@@ -88,7 +88,7 @@ class Room:
         """Called after a load, a failure, and when the state has grown."""
         self.presence = Presence(node, self.members, shell)
         self._shell = shell
-        self._remains = Remains(board, self._is_logged, shell.append, shell.call_later, shell.jitter)
+        self._remains = Remains(board, self._holds, shell.append, shell.call_later, shell.jitter)
         self._asking: Asking | None = None
         self._lost_with: set[Member] = set()
         """Editors who were here when history was lost, and have not asked since to be told what is saved."""
@@ -152,8 +152,8 @@ class Room:
         earlier, self.state = self.state, state
         if earlier is not None:
             log.warning("board_reloaded", board=self.board, members=len(self.members), cursor=str(loaded.cursor))
+            self._remains.keep(earlier.lost_by(state))  # first: whatever else fails, nothing of it may be forgotten
             self._tell_of_loss(state.lacking_after(earlier))
-            self._remains.keep(earlier.lost_by(state))
         self.on_change()
 
     def _tell_of_loss(self, lacking: Sequence[bytes]) -> None:
@@ -197,8 +197,8 @@ class Room:
         if self._asking is not None:
             self._asking.stop()
 
-    def _is_logged(self, ranges: Ranges) -> bool:
-        return self._ready_state().covers(ranges)
+    def _holds(self, update: bytes, ranges: Ranges) -> bool:
+        return self._ready_state().holds(update, ranges)
 
     def _ready_state(self) -> BoardState:
         if self.state is None:

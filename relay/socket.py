@@ -42,3 +42,14 @@ class Socket(web.WebSocketResponse):
             self._has_told = True
             return False
         return await super().close(code=code, message=message, drain=drain)
+
+    def _pong_not_received(self) -> None:
+        """See web.WebSocketResponse, whose heartbeat cuts who does not answer.
+
+        While this end reads nothing, as when the log is full (G5), the answer is among what it has not read: to cut
+        would send the client away, to come back at once with all that it has.
+        """
+        if self._req is not None and self._req.protocol._reading_paused:  # noqa: SLF001  it is said nowhere else
+            self._reset_heartbeat()
+            return
+        super()._pong_not_received()

@@ -265,3 +265,18 @@ async def test_sentinels_that_name_no_master_are_told_of_in_a_sentence_without_p
     assert "secret" not in str(refusal.value)
     assert len(str(refusal.value)) < 200
     await redis.aclose()
+
+
+async def test_G5_a_cluster_of_one_shard_tells_its_memory_as_one_of_three_does(
+    tmp_path: Path, cluster_url: str
+) -> None:
+    """The library answers for one node otherwise than for several: an error there would end every process."""
+    async with running_cluster(tmp_path / "one", masters=1) as alone:
+        for url in (alone.url, cluster_url):
+            redis = redis_module.connect(url)
+            try:
+                used_bytes, max_bytes = await redis_module.memory(redis)
+            finally:
+                await redis.aclose()
+            assert used_bytes > 0
+            assert max_bytes == 0

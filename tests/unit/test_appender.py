@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import cast
 
+import pytest
+
 from boardlog.appender import Appender
 from boardlog.entry import unpack
 from boardlog.errors import BoardLogError, BoardNotFound, LogFull, NoLog, StorageUnavailable
@@ -270,3 +272,22 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not condition():
             await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("boards", [(BOARD, OTHER), (OTHER, BOARD)])
+async def test_G5_L10_a_full_node_and_a_dead_one_each_have_their_own_patience(boards: tuple[BoardId, BoardId]) -> None:
+    """In one pipeline of a cluster: what the full one refuses waits, what is for the dead one is given up."""
+    async with running(retry_seconds_max=0.1) as world:
+        authors = {board: Author() for board in boards}
+        world.streams.script = {
+            BOARD: [LogFull("It is full.")] * 1000,
+            OTHER: [StorageUnavailable("It is dead.")] * 1000,
+        }
+        for board in boards:
+            world.appender.append(board, b"0", authors[board])
+        await asyncio.wait_for(authors[OTHER].told.wait(), 5)
+        assert len(authors[OTHER].errors) == 1
+        assert not authors[BOARD].told.is_set()
+        world.streams.script[BOARD].clear()
+        await asyncio.wait_for(authors[BOARD].told.wait(), 5)
+        assert authors[BOARD].logged_updates == 1

@@ -14,7 +14,7 @@ from boardlog.follow import Follow
 from boardlog.ids import BoardId, Cursor, Tag
 from boardlog.keys import Keys
 from boardlog.log import BoardLog, Loaded
-from boardlog.stream import PUBLISH_PAYLOAD_BYTES_MAX, Append, Appended
+from boardlog.stream import PUBLISH_PAYLOAD_BYTES_MAX, Append, Appended, RawEntry
 from boardlog.tail import Listener, Tail
 from boardlog.twin import TwinDue, TwinSnapshots, TwinStreams
 
@@ -140,3 +140,26 @@ async def test_our_own_entry_is_no_loss_whether_its_answer_or_its_publish_comes_
     world.wire.reconnect()
     await world.follow.catch_up()
     assert (world.book.loads, world.book.names) == (1, [b"one", b"two", b"three"])
+
+
+async def test_L1_a_log_that_is_born_between_two_reads_is_no_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two bridges begin to write on an empty board at once: neither may take the other's birth for a loss."""
+    world = World()
+    await world.log.snapshots.create(BOARD)
+    world.follow.start()
+    world.wire.reconnect()
+    await world.follow.catch_up()
+    read_from = world.streams.read_from
+
+    async def read_just_before(board: BoardId, cursor: Cursor) -> list[RawEntry] | None:
+        read = await read_from(board, cursor)
+        monkeypatch.setattr(world.streams, "read_from", read_from)
+        await world.log.birth(board)
+        world.wire.held = []
+        await world.append(b"one")
+        return read
+
+    monkeypatch.setattr(world.streams, "read_from", read_just_before)
+    await world.follow.catch_up()
+    assert (world.book.loads, world.book.names) == (1, [b"one"])
+    world.follow.stop()

@@ -21,11 +21,12 @@ ONE, TWO = update_of(1), update_of(2)
 class World:
     def __init__(self) -> None:
         self.clock = Clock()
+        self.can_tell = True
         self.logged = Coverage()
         self.appended: list[bytes] = []
         self.remains = Remains(
             BoardId("board"),
-            self.logged.covers,
+            lambda _update, ranges: self.logged.covers(ranges) if self.can_tell else None,
             lambda update, _source: self.appended.append(update),
             self.clock.call_later,
             lambda _lowest, highest: highest,
@@ -64,6 +65,17 @@ def test_a_second_loss_adds_to_what_is_left_of_the_first() -> None:
     world.lose(TWO)
     world.clock.pass_(WAIT_SECONDS_MAX)
     assert world.appended == [ONE, TWO]
+
+
+def test_G5_where_nobody_can_tell_it_is_appended_once_and_once_more_at_the_end() -> None:
+    world = World()
+    world.can_tell = False
+    world.lose(ONE)
+    world.clock.pass_(WAIT_SECONDS_MAX + 5 * AGAIN_SECONDS)
+    assert world.appended == [ONE], "a log that nobody folds would fill up"
+    world.can_tell = True
+    world.clock.pass_(AGAIN_SECONDS)
+    assert world.appended == [ONE, ONE], "now it is known to be missing"
 
 
 def test_G4_nobody_looks_for_ever() -> None:
