@@ -27,12 +27,21 @@ def program_in(package: str, path: str, instead: str) -> Path:
     )
 
 
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody uses at this moment.
+_GIVEN: set[int] = set()
 
-    Below those that the kernel gives to outgoing connections, or one of them could take it before it is listened on.
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody uses at this moment, and that this process was not given before.
+
+    Whoever was given one may not listen yet. Below those that the kernel gives to outgoing connections, or one of them
+    could take it before it is listened on.
     """
     while True:
         port = secrets.choice(PORTS)
+        if port in _GIVEN:
+            continue
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            if len(_GIVEN) > len(PORTS) // 2:
+                _GIVEN.clear()
+            _GIVEN.add(port)
             return port

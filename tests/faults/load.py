@@ -49,6 +49,8 @@ SETTLED_SECONDS_MAX = 60.0
 GOAL_MISSED_BY = 3
 """Goals are printed beside what was measured; a machine that is busy may miss one, but not by this factor."""
 
+FIRST_RECORDS = {"document:document", "page:page"}
+
 VERSIONS: tuple[Version, ...] = ("3", "2")
 
 
@@ -202,9 +204,12 @@ class Load:
         )
 
     async def doubled(self) -> list[str]:
-        """Return the keys that were set twice, though each was made once; only the later of the two shows."""
+        """Return the keys that were set twice, though each was made once; only the later of the two shows.
+
+        But for an empty board's first records: two bridges that find it empty at once both make them, the same ones.
+        """
         async with self.joiner() as joiner:
-            return sorted(await self.clients.call("doubled", client=joiner.name))
+            return sorted(set(await self.clients.call("doubled", client=joiner.name)) - FIRST_RECORDS)
 
     async def lost_nothing(
         self,
