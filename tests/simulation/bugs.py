@@ -20,7 +20,6 @@ from boardlog.snapshots import Snapshot
 from boardlog.stream import Append, RawEntry
 from boardlog.twin import TwinSnapshots, TwinStreams, _Stream
 from bridge.replica import Replica
-from bridge.replicas import Replicas
 from relay import protocol
 from relay.connection import Connection
 from relay.hub import Hub
@@ -324,17 +323,3 @@ def _shared_retry_policy(patch: pytest.MonkeyPatch) -> None:
     """G2: two boards that are repaired at once take each other's outcomes for their own, and one goes deaf."""
     shared = retrying_forever(StorageUnavailable)
     patch.setattr(follow, "retrying_forever", lambda *_: shared)
-
-
-@_bug
-def _remains_go_with_the_copy(patch: pytest.MonkeyPatch) -> None:
-    """G4: what goes back into a log that is away is forgotten with the copy that held it."""
-    forget = Replicas._forget
-
-    def careless(self: Replicas, held: Any) -> None:
-        forget(self, held)
-        remains = self._remains.pop(held.replica.board, None)
-        if remains is not None:
-            remains.close()
-
-    patch.setattr(Replicas, "_forget", careless)
