@@ -39,6 +39,7 @@ SETTLE_SECONDS = 100.0
 """After the last fault: a silent line takes 30 s, an append is given up after 20 s, an audit comes every 10 s."""
 QUIET_SECONDS = 35.0
 """A stock client whose server says nothing hangs up after 30 s."""
+RETURN_SECONDS_MAX = 10
 COMPACT_SECONDS = 240.0
 """After that: a sweep comes at the latest after 90 s, what it finds is due 30 s later, a lease takes 60 s."""
 AGENT_TRIES_MAX = 20
@@ -128,6 +129,7 @@ class Simulation:
             raise Wrong(f"{len(self.agents)} agents' requests never end")
         fresh = [self.open_browser(board, is_editor=False) for board in self.boards]
         await asyncio.sleep(SETTLE_SECONDS / 10)
+        await self._everybody_there()
         for board in self.boards:
             await self._check_board(board)
         for browser in fresh:
@@ -136,6 +138,14 @@ class Simulation:
         for board in self.boards:
             await self._check_compacted(board)
         self._check_failures()
+
+    async def _everybody_there(self) -> None:
+        """Wait for who is just on the way to another node, its connection having become too old (G10)."""
+        for _ in range(RETURN_SECONDS_MAX):
+            if all(browser.socket is not None for browser in self.browsers):
+                await asyncio.sleep(1)  # and for what it is sent
+                return
+            await asyncio.sleep(1)
 
     def _end(self) -> None:
         for service in self.services:
