@@ -199,10 +199,10 @@ class Appender:
         REPEATED.inc(len(failed))
         failed[:] = await self._attempt([batch for batch, _ in failed])
         # A cluster's node may be full while another is dead: each kind has its own patience.
-        others = [one for one in failed if isinstance(one[1], LogFull) != isinstance(failed[0][1], LogFull)]
-        if others:
-            failed[:] = [one for one in failed if one not in others]
-            self._start_again(others)
+        full = [one for one in failed if isinstance(one[1], LogFull)]
+        if 0 < len(full) < len(failed):
+            failed[:] = [one for one in failed if not isinstance(one[1], LogFull)]
+            self._start_again(full)
         if failed:
             error = failed[0][1]
             raise error if isinstance(error, StorageUnavailable) else StorageUnavailable(str(error))

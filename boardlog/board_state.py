@@ -97,10 +97,13 @@ class BoardState:
     def lost_by(self, later: "BoardState") -> list[tuple[bytes, Ranges]]:
         """Return, as updates and what they speak of, what this state has and `later` is not known to have (G4)."""
         lost = []
+        there = set(later.parts()[1])
         for update in self.lacking(later.state_vector()):
+            if update in there:
+                continue
             with suppress(InvalidUpdate):  # unreadable: no log should have had it (G6)
                 ranges, _ = dissect(update)
-                if not later.holds(update, ranges):
+                if not later.covers(ranges):
                     lost.append((update, ranges))
         return lost
 
@@ -114,7 +117,7 @@ class BoardState:
 
     def holds(self, update: bytes, ranges: Ranges) -> bool:
         """Whether this state has all of an update: also one too large for its ranges to be known exactly."""
-        return update in self._updates or self.covers(ranges)
+        return self.covers(ranges) or update in self._updates
 
     def _cover(self) -> Coverage:
         """Bring the coverage up to date: of the base at once, of an update when it is first asked for."""

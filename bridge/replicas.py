@@ -27,6 +27,7 @@ REFUSED_SECONDS = 60.0
 """How long a board that was too dear to copy is not tried again."""
 REPLICAS_BYTES_MAX = 256 * 1024 * 1024
 EARLIER_MAX = 50
+"""Boards whose log was lost and that cannot be read just now: of so many, what their copies held is kept."""
 CATCH_UP_SECONDS_MAX = 10.0
 """A request whose board cannot be brought up to date in this time is answered with 503."""
 
@@ -119,11 +120,17 @@ class Replicas:
                 self._remains.pop(board).forget()
             return
         if held.replica.earlier is not None:
-            self._earlier[board] = held.replica.earlier
-            if len(self._earlier) > EARLIER_MAX:
-                del self._earlier[next(iter(self._earlier))]
+            self._keep_earlier(board, held.replica.earlier)
         if isinstance(held.replica.error, BoardTooDear):
             self._refuse(board, held.replica.error)
+
+    def _keep_earlier(self, board: BoardId, state: BoardState) -> None:
+        self._earlier[board] = state
+        size_bytes = sum(kept.size_bytes for kept in self._earlier.values())
+        while len(self._earlier) > 1 and (len(self._earlier) > EARLIER_MAX or size_bytes > REPLICAS_BYTES_MAX):
+            oldest = next(iter(self._earlier))
+            log.warning("lost_board_forgotten", board=oldest)
+            size_bytes -= self._earlier.pop(oldest).size_bytes
 
     def _refuse(self, board: BoardId, error: BoardTooDear) -> None:
         """Answer at once for a while: to find out that a board is too dear costs a process many seconds (G6)."""

@@ -159,7 +159,7 @@ class Compaction:
             folded = await self.folder.fold(loaded.snapshot.state, loaded.updates)
         except OutOfTime as error:
             beginning = first(loaded, error.partly.count)
-            if not loaded.linked or not beginning.entries:
+            if not loaded.linked or not beginning.updates:
                 raise
             await self._store(beginning, error.partly.folded, keep_from, started)
             return Done(Outcome.PARTLY, None, PARTLY_AGAIN_MS)

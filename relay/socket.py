@@ -1,4 +1,4 @@
-"""aiohttp's WebSocket, but for the end of one that sends a too large message."""
+"""aiohttp's WebSocket, but for the end of one that sends a too large message, or that is not read for long."""
 
 from aiohttp import WebSocketError, WSCloseCode, WSMessage, WSMsgType, web
 
