@@ -17,7 +17,8 @@ from boardlog import redis as redis_module
 from boardlog.access import Access
 from boardlog.errors import BoardLogError
 from boardlog.keys import Keys
-from boardlog.redis import Redis, Scripts
+from boardlog.redis import Redis
+from boardlog.scripts import Scripts
 from boardlog.snapshots import PostgresSnapshots
 from boardlog.stream import RedisStreams
 

@@ -6,7 +6,8 @@ from typing import NamedTuple, Protocol
 
 from boardlog.ids import BoardId
 from boardlog.keys import Keys
-from boardlog.redis import Redis, Scripts, unavailable
+from boardlog.redis import Redis, unavailable
+from boardlog.scripts import Scripts
 
 
 class Claim(NamedTuple):

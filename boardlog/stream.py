@@ -14,7 +14,8 @@ from boardlog.entry import ANCHOR, EntryKind, Payload, from_fields, pack
 from boardlog.errors import NoLog, StorageUnavailable
 from boardlog.ids import BoardId, Cursor, EntryId, Tag
 from boardlog.keys import Keys
-from boardlog.redis import Call, Redis, Scripts, answered, refusal, unavailable
+from boardlog.redis import Redis, refusal, unavailable
+from boardlog.scripts import Call, Scripts, answered
 
 PUBLISH_PAYLOAD_BYTES_MAX = 64 * 1024
 """Larger entries are announced by their link alone: subscribers' buffers on the server are limited (L3)."""

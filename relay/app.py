@@ -26,7 +26,7 @@ from boardlog.health import health_routes
 from boardlog.keys import Keys
 from boardlog.log import BoardLog
 from boardlog.publisher import Publisher
-from boardlog.redis import Scripts
+from boardlog.scripts import Scripts
 from boardlog.service import told_to_stop
 from boardlog.snapshots import PostgresSnapshots
 from boardlog.stream import RedisStreams

@@ -20,7 +20,8 @@ from boardlog.ids import GENESIS, BoardId, Cursor
 from boardlog.keys import Keys
 from boardlog.log import BoardLog, random_tag
 from boardlog.merge import Folded, fold
-from boardlog.redis import Redis, Scripts
+from boardlog.redis import Redis
+from boardlog.scripts import Scripts
 from boardlog.snapshots import PostgresSnapshots, Snapshot, Snapshots
 from boardlog.stream import Append, Appended, RedisStreams, Streams
 from persistence_worker.compaction import Compaction, Folds, utc_now

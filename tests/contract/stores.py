@@ -14,7 +14,8 @@ from boardlog import redis as redis_module
 from boardlog.due import Due, RedisDue
 from boardlog.errors import StorageUnavailable
 from boardlog.keys import Keys
-from boardlog.redis import Redis, Scripts
+from boardlog.redis import Redis
+from boardlog.scripts import Scripts
 from boardlog.snapshots import PostgresSnapshots, Snapshots
 from boardlog.stream import RedisStreams, Streams
 from boardlog.twin import TwinDue, TwinSnapshots, TwinStreams

@@ -26,7 +26,7 @@ from boardlog.due import RedisDue
 from boardlog.keys import Keys
 from boardlog.log import BoardLog
 from boardlog.merge import fold
-from boardlog.redis import Scripts
+from boardlog.scripts import Scripts
 from tests.balancer import RoundRobin
 from tests.cable import Cable
 from tests.faults.report import Report

@@ -10,7 +10,7 @@ import pytest
 
 from boardlog.due import RedisDue
 from boardlog.keys import Keys
-from boardlog.redis import Scripts
+from boardlog.scripts import Scripts
 from tests.cable import Cable
 from tests.faults.load import under_load
 from tests.faults.report import Report

@@ -18,7 +18,7 @@ from boardlog.due import RedisDue
 from boardlog.grant import Role
 from boardlog.ids import BoardId
 from boardlog.keys import Keys
-from boardlog.redis import Scripts
+from boardlog.scripts import Scripts
 from tests.services import Service, System, system
 from tests.stockclient import StockClients
 

@@ -19,7 +19,7 @@ from boardlog.keys import Keys
 from boardlog.links import Ranges
 from boardlog.log import BoardLog, random_tag
 from boardlog.merge import EMPTY_UPDATE
-from boardlog.redis import Scripts
+from boardlog.scripts import Scripts
 from boardlog.stream import Append
 from boardlog.update import validate
 from boardlog.validating import NotValidated, Validator

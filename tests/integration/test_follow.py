@@ -18,7 +18,8 @@ from boardlog.ids import BoardId, Cursor, EntryId, Tag
 from boardlog.keys import Keys
 from boardlog.log import BoardLog, Loaded, random_tag
 from boardlog.merge import EMPTY_STATE_VECTOR, EMPTY_UPDATE
-from boardlog.redis import Redis, Scripts
+from boardlog.redis import Redis
+from boardlog.scripts import Scripts
 from boardlog.snapshots import PostgresSnapshots, Snapshot
 from boardlog.stream import PAGE_ENTRIES, Append, Appended, RawEntry, RedisStreams
 from boardlog.tail import Listener, Tail

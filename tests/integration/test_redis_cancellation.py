@@ -8,7 +8,7 @@ from boardlog import redis as redis_module
 from boardlog.due import RedisDue
 from boardlog.ids import BoardId
 from boardlog.keys import Keys
-from boardlog.redis import Scripts
+from boardlog.scripts import Scripts
 
 CANCELLED = 400
 TURNS_MAX = 12

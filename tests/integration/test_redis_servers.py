@@ -18,8 +18,8 @@ from boardlog.errors import StorageUnavailable
 from boardlog.ids import GENESIS, BoardId
 from boardlog.keys import Keys
 from boardlog.log import random_tag
-from boardlog.redis import Scripts
 from boardlog.retry import retrying
+from boardlog.scripts import Scripts
 from boardlog.stream import Append, Appended, RedisStreams
 from boardlog.tail import Tail
 from tests.balancer import RoundRobin
