@@ -1,5 +1,7 @@
-"""One socket: reads frames into its session, writes its outbox once a turn of the loop.
+"""One socket: reads messages into its session as they arrive, writes its outbox once a turn of the loop.
 
+Nothing stands between the transport and the session, and between the room and the transport: no queue, no task, no
+timer a connection, for at a few messages a second each of them costs more than what the relay does with a message.
 Frames are built once for all members and written straight to the transport, joined: a write costs a system call, the
 bytes in it next to nothing.
 """
@@ -7,12 +9,11 @@ bytes in it next to nothing.
 import asyncio
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
-from aiohttp import WSMsgType, web
 
 from boardlog.appender import Appender
 from boardlog.awareness import EMPTY
@@ -21,10 +22,11 @@ from boardlog.grant import Grant
 from boardlog.stream import Appended
 from boardlog.validating import NotValidated, Validator
 from relay import protocol
-from relay.outbox import Outbox, Outboxes, Pipe
+from relay.frames import BadFrame, FrameReader, Opcode, TooLarge
+from relay.outbox import Outbox, Outboxes
 from relay.room import Room, close_for
 from relay.session import Append, Close, CloseCode, Command, Refill, SendState, Session, Validate
-from relay.socket import MessageTooLarge
+from relay.socket import Stream
 from relay.unlogged import Unlogged
 
 log = structlog.get_logger()
@@ -33,12 +35,12 @@ UNLOGGED_BYTES_MAX = 4 * 1024 * 1024
 """A client whose updates of this size wait for the log is not read until they are in it."""
 CLOSE_SECONDS_MAX = 5.0
 """A client that does not take its close frame in this time is cut off."""
-REFUSED_POLL_SECONDS = 0.05
-"""How often it is looked whether who sent too large a message has gone."""
 HELD_POLL_SECONDS = 1.0
 """How often a client that is held back is looked after: it may have gone."""
 QUIET_SECONDS_MAX = 20.0
 """A client that was sent nothing for this long gets a frame: stock ones drop a silent socket at 30 s (L16)."""
+
+NORMAL_CLOSURE = 1000
 
 _ALIVE = protocol.awareness(EMPTY)
 
@@ -50,36 +52,59 @@ def age_limit_seconds(about_seconds: float, uniform: Callable[[float, float], fl
     return about_seconds * uniform(1 - AGE_SPREAD, 1 + AGE_SPREAD)
 
 
+class Limits(NamedTuple):
+    """What one connection may take."""
+
+    message_bytes_max: int
+    heartbeat_seconds: float
+    """A client that has sent nothing for this long is pinged, and cut if half of it later it has not answered."""
+    age_seconds: float
+    """It is closed with 1012 when it is older."""
+
+
 class Connection:
     """A client that has joined a room: its member, and the source of its updates."""
 
+    __slots__ = (
+        "_appender", "_closing", "_ended", "_flush_is_due", "_frames", "_has_spoken", "_heard_at", "_heartbeat_seconds",
+        "_is_done_reading", "_is_lost", "_is_pinged", "_loop", "_may_read", "_old_at", "_outbox", "_outboxes",
+        "_sent_at", "_session", "_socket", "_told_saved", "_transport", "_unlogged", "_validator", "_waiting", "grant",
+        "room",
+    )  # fmt: skip
+
     def __init__(
         self,
-        websocket: web.WebSocketResponse,
-        pipe: Pipe,
+        socket: Stream,
         session: Session,
         appender: Appender,
         validator: Validator,
         outboxes: Outboxes,
-        age_seconds_max: float,
+        limits: Limits,
     ) -> None:
-        """Serve `websocket`, whose bytes go through `pipe`."""
+        """Serve what comes through `socket`, which has been opened."""
         self.grant: Grant = session.grant
         self.room: Room | None = None
-        self._websocket = websocket
-        self._transport = pipe.transport
+        self._socket = socket
+        self._transport = socket.transport
+        self._frames = FrameReader(limits.message_bytes_max)
         self._session = session
         self._appender = appender
         self._validator = validator
-        self._outbox = Outbox(pipe, outboxes, self._too_slow, self._flush)
+        self._outboxes = outboxes
+        self._outbox = Outbox(socket, outboxes, self._too_slow, self.flush)
         self._flush_is_due = False
         self._unlogged = Unlogged()
         self._told_saved: int | None = None  # it did not ask
         self._may_read = asyncio.Event()
         self._may_read.set()
         self._loop = asyncio.get_running_loop()
-        self._sent_at = self._loop.time()
-        self._old_at = self._sent_at + age_seconds_max
+        self._sent_at = self._heard_at = self._loop.time()
+        self._old_at = self._sent_at + limits.age_seconds
+        self._heartbeat_seconds = limits.heartbeat_seconds
+        self._has_spoken = self._is_pinged = False
+        self._waiting: asyncio.Task[None] | None = None
+        """Carries out what could not be at once; nothing is read meanwhile."""
+        self._is_done_reading = self._is_lost = False
         self._closing: asyncio.TimerHandle | None = None
         self._ended = asyncio.Event()
 
@@ -97,7 +122,7 @@ class Connection:
             self._outbox.add_state(messages)
             self._flush_soon()
 
-    def close(self, code: CloseCode, reason: str) -> None:
+    def close(self, code: int, reason: str) -> None:
         """Close soon; nothing that comes after it is taken. Synchronous; the first call counts.
 
         What the socket takes at once is written before it, what would have to wait is dropped: a client that is behind
@@ -106,7 +131,7 @@ class Connection:
         `serve` reads on until the client has answered: to hang up on data that nobody has read would reset the
         connection, and the code would be lost on its way (aiohttp's own close does, from beside a reader).
         """
-        self._flush()  # by which it may be closed already, as too slow
+        self.flush()  # by which it may be closed already, as too slow
         if self._closing is None:
             self._outbox.close()
             self._closing = self._loop.call_later(CLOSE_SECONDS_MAX, self.cut)
@@ -120,7 +145,7 @@ class Connection:
     def cut(self) -> None:
         """End at once, without a word. Harmless if it has ended."""
         self._outbox.close()
-        if self._transport.get_write_buffer_size() or not self._transport.is_closing():
+        if not self._is_lost and (self._transport.get_write_buffer_size() or not self._transport.is_closing()):
             # A reset: else the kernel would keep what the client does not take, for minutes.
             sock: socket.socket = self._transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -133,8 +158,26 @@ class Connection:
         """
         if now > self._old_at:
             self.close(CloseCode.GOING_AWAY, "This connection is too old: another node takes over.")
-        elif now - self._sent_at > QUIET_SECONDS_MAX and not self._outbox.is_behind:
+            return
+        self._hear_its_heart(now)
+        if now - self._sent_at > QUIET_SECONDS_MAX and not self._outbox.is_behind:
             self.send(_ALIVE)
+
+    def _hear_its_heart(self, now: float) -> None:
+        """Ping a client that has sent nothing for long, and cut it if it does not answer (G7).
+
+        Not while nothing is read of it, as when the log is full (G5): its answer is among what has not been read, and
+        to cut would send it away, to come back at once with all that it has.
+        """
+        if self._has_spoken or self._waiting is not None:
+            self._heard_at, self._has_spoken, self._is_pinged = now, False, False
+        elif now - self._heard_at > self._heartbeat_seconds * 1.5 and self._is_pinged:
+            self.cut()
+        elif (
+            now - self._heard_at > self._heartbeat_seconds and not self._is_pinged and not self._transport.is_closing()
+        ):
+            self._is_pinged = True
+            self._transport.write(protocol.PING)
 
     def append(self, update: bytes) -> None:
         """Log an update of this client's. Too much on its way stops the reading, never the appending (G5)."""
@@ -183,29 +226,33 @@ class Connection:
         self.room = room
         try:
             self._attach(room)
-            async for message in self._websocket:
-                if self._closing is not None:
-                    continue  # until the client has answered the close, or is cut off
-                if message.type is WSMsgType.ERROR:
-                    await self._failed(message.data)
-                    break
-                if message.type is WSMsgType.BINARY:
-                    await self._receive(room, message.data)
-                else:
-                    self.close(CloseCode.MALFORMED, "This server speaks binary frames only.")
-        except ConnectionResetError:
-            # aiohttp answers pings by itself, also those of a client that has hung up by now. Closed, it holds nothing
-            # any more.
-            await self._websocket.close()
+            self._socket.listen(self)
+            await self._ended.wait()
         finally:
+            if self._waiting is not None:
+                self._waiting.cancel()
             self.room = None
             room.detach(self)
             self._outbox.close()
             if self._closing is not None:
                 self._closing.cancel()
-            if self._transport.get_write_buffer_size():
-                # aiohttp closes when all of it has been taken: of a client that takes nothing, never.
+            if not self._is_lost and self._transport.get_write_buffer_size():
+                # The transport closes when all of it has been taken: of a client that takes nothing, never.
                 self._loop.call_later(CLOSE_SECONDS_MAX, self.cut)
+            self._ended.set()
+
+    def received(self, data: bytes) -> None:
+        """See socket.Listener."""
+        self._has_spoken = True
+        if not self._is_done_reading:
+            self._frames.feed(data)
+            if self._waiting is None:
+                self._read()
+
+    def lost(self) -> None:
+        """See socket.Listener. What came before it is still carried out, in its order."""
+        self._is_lost = True
+        if self._waiting is None:
             self._ended.set()
 
     def _attach(self, room: Room) -> None:
@@ -216,13 +263,62 @@ class Connection:
             log.error("state_unreadable", board=room.board, reason=str(error))  # noqa: TRY400  the sentence says it
             self.close(*close_for(StorageUnavailable(str(error))))
 
-    async def _receive(self, room: Room, frame: bytes) -> None:
-        """Carry out one frame; then wait, if this client has more on its way than may be."""
+    def _read(self) -> None:
+        """Carry out the messages that are there, up to one that has to wait."""
+        try:
+            while self._waiting is None and not self._is_done_reading:
+                message = self._frames.next()
+                if message is None:
+                    break
+                self._take(*message)
+        except TooLarge as error:
+            # What follows of that message is thrown away unread, and so is the client's answer to the close.
+            self._refuse(CloseCode.TOO_LARGE, str(error))
+        except BadFrame as error:
+            self._refuse(error.code, str(error))
+        except Exception:
+            log.exception("connection_failed", board=self.room.board if self.room else None)
+            self._refuse(CloseCode.TRY_AGAIN, "This server met an error: try again.")
+
+    def _refuse(self, code: int, reason: str) -> None:
+        self._is_done_reading = True
+        self.close(code, reason)
+
+    def _take(self, opcode: int, payload: bytes) -> None:
+        if opcode == Opcode.CLOSE:
+            self._hung_up(payload)
+        elif self._closing is not None or self.room is None:
+            pass  # until the client has answered the close, or is cut off
+        elif opcode == Opcode.BINARY:
+            self._receive(self.room, payload)
+        elif opcode == Opcode.PING:
+            self.send(protocol.pong(payload))
+        elif opcode == Opcode.TEXT:
+            self.close(CloseCode.MALFORMED, "This server speaks binary frames only.")
+
+    def _hung_up(self, payload: bytes) -> None:
+        """Answer a client's close with its own code, if it is not the answer to ours; then hang up."""
+        self._is_done_reading = True
+        if self._closing is None:
+            self.close(int.from_bytes(payload[:2], "big") or NORMAL_CLOSURE, "")
+        self._transport.close()
+
+    def _receive(self, room: Room, frame: bytes) -> None:
+        """Carry out one message, at once where nothing stands in the way."""
         command = self._session.receive(frame)
-        if isinstance(command, Validate):
-            command = await self._validated(command)
         if command is None:
             return
+        if isinstance(command, (SendState, Validate)) or (not self._appender.has_room and _adds(room, command)):
+            self._wait(self._receive_in_turn(room, command))
+            return
+        room.receive(self, command)
+        if not self._may_read.is_set():
+            self._wait(self._let_go_on(self._may_read.wait))
+
+    async def _receive_in_turn(self, room: Room, command: Command | Validate) -> None:
+        """Carry out a command that has to wait; afterwards, wait if this client has more on its way than may be."""
+        if isinstance(command, Validate):
+            command = await self._validated(command)
         if isinstance(command, SendState):
             await self._outbox.state_turn()
         elif not self._appender.has_room and _adds(room, command):
@@ -233,11 +329,28 @@ class Connection:
         if not self._may_read.is_set():
             await self._let_go_on(self._may_read.wait)
 
-    async def _let_go_on(self, ready: Callable[[], Awaitable[Any]]) -> None:
-        """Wait until the log takes more (G5), or this connection ends. What is held back its author still has.
+    def _wait(self, work: Coroutine[None, None, None]) -> None:
+        """Read nothing until this is done: what the client says next stays in its order, and with the client (G7)."""
+        self._waiting = self._loop.create_task(self._go_on_after(work))
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
 
-        The socket is not read meanwhile, so that what the client says next stays in its order, and with the client.
-        """
+    async def _go_on_after(self, work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        except Exception:
+            log.exception("connection_failed", board=self.room.board if self.room else None)
+            self._refuse(CloseCode.TRY_AGAIN, "This server met an error: try again.")
+        self._waiting = None
+        self._read()
+        if self._waiting is None:
+            if self._is_lost:
+                self._ended.set()
+            elif not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    async def _let_go_on(self, ready: Callable[[], Awaitable[Any]]) -> None:
+        """Wait until the log takes more (G5), or this connection ends. What is held back its author still has."""
         while self._closing is None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(HELD_POLL_SECONDS):
@@ -256,14 +369,6 @@ class Connection:
             return Close(CloseCode.TRY_AGAIN, str(error))
         return self._session.validated(command.change, ranges)
 
-    async def _failed(self, error: Exception) -> None:
-        """End a socket whose frames cannot be read. It has been closed with a code of aiohttp's, but for one reason."""
-        if isinstance(error, MessageTooLarge):
-            # What follows of that message is thrown away unread, and so is the client's answer to the close.
-            self.close(CloseCode.TOO_LARGE, str(error))
-            while not self._transport.is_closing():  # noqa: ASYNC110  it calls nobody
-                await asyncio.sleep(REFUSED_POLL_SECONDS)
-
     def _settled(self) -> None:
         if self._told_saved is not None and self.room is not None:
             self._flush_soon()
@@ -271,9 +376,9 @@ class Connection:
     def _flush_soon(self) -> None:
         if not self._flush_is_due and not self._outbox.is_behind:
             self._flush_is_due = True
-            self._loop.call_soon(self._flush)
+            self._outboxes.flush_soon(self)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         """Write what waits. While a client is behind its outbox writes by itself, and calls this when it is not."""
         self._flush_is_due = False
         if self._closing is not None or self._outbox.is_behind:

@@ -19,10 +19,10 @@ from boardlog.leaving import Leaving, Left
 from boardlog.snapshots import Snapshots
 from boardlog.telemetry import METRICS
 from boardlog.validating import Validator
-from relay.connection import Connection, age_limit_seconds
+from relay.connection import Connection, Limits, age_limit_seconds
 from relay.hub import Hub
-from relay.outbox import Outboxes, Pipe
-from relay.protocol import fit_reason
+from relay.outbox import Outboxes
+from relay.refusal import Refusal
 from relay.room import Room, close_for
 from relay.session import CloseCode, Session
 from relay.settings import RelaySettings
@@ -30,7 +30,6 @@ from relay.socket import Socket
 
 log = structlog.get_logger()
 
-CLOSE_TIMEOUT_SECONDS = 4.0
 REFUSED_HOLD_SECONDS = 5.0
 """Who comes back at once after a refusal is held this long: old clients know no final code and retry every 100 ms."""
 REFUSED_HELD_MAX = 1000
@@ -91,15 +90,8 @@ class Doors:
 
         Every refusal is a close code: browsers cannot see the HTTP status of a refused upgrade.
         """
-        socket = Socket(
-            self._settings.board_bytes_max,
-            heartbeat=self._settings.heartbeat_seconds,
-            timeout=CLOSE_TIMEOUT_SECONDS,
-            protocols=_subprotocols(request)[:1],
-        )
-        if not socket.can_prepare(request):
-            raise web.HTTPUpgradeRequired(text="Connect with a WebSocket client, for example y-websocket.\n")
-        await socket.prepare(request)
+        socket = Socket(request, _subprotocols(request)[:1])
+        await socket.open()
         try:
             async with self._joining.work():
                 grant, room = await self._enter(request)
@@ -107,7 +99,7 @@ class Doors:
             await self._refuse(request, socket, *_refusal(error))
             return socket
         try:
-            await self._serve(request, socket, grant, room)
+            await self._serve(socket, grant, room)
         finally:
             self._hub.leave(room)
         return socket
@@ -115,7 +107,7 @@ class Doors:
     async def _enter(self, request: web.Request) -> tuple[Grant, Room]:
         """Return the grant and the room, joined; raises whatever stands in the way."""
         if self._is_leaving:
-            raise Left("This node is shutting down: another one takes over.")
+            raise _left()
         if len(self.connections) >= self._settings.connections_max:
             raise _Full("This node is full: try again.")
         board = parse_board_id(request.match_info["board"])
@@ -131,18 +123,23 @@ class Doors:
         await self._snapshots.create(board)
         return await self._hub.join(board)
 
-    async def _serve(self, request: web.Request, socket: web.WebSocketResponse, grant: Grant, room: Room) -> None:
-        if request.transport is None or self._is_leaving:
-            await socket.close(code=CloseCode.GOING_AWAY)
+    async def _serve(self, socket: Socket, grant: Grant, room: Room) -> None:
+        if socket.is_gone:
+            return
+        if self._is_leaving:
+            await Refusal(socket).close(CloseCode.GOING_AWAY, str(_left()))
             return
         connection = Connection(
             socket,
-            Pipe(request.transport, request.writer.drain),
             Session(grant),
             self._appender,
             self._validator,
             self._outboxes,
-            age_limit_seconds(self._settings.connection_age_seconds, self._jitter),
+            Limits(
+                self._settings.board_bytes_max,
+                self._settings.heartbeat_seconds,
+                age_limit_seconds(self._settings.connection_age_seconds, self._jitter),
+            ),
         )
         self.connections[connection] = None
         CONNECTIONS.set(len(self.connections))
@@ -152,21 +149,18 @@ class Doors:
             del self.connections[connection]
             CONNECTIONS.set(len(self.connections))
 
-    async def _refuse(self, request: web.Request, socket: web.WebSocketResponse, code: CloseCode, reason: str) -> None:
+    async def _refuse(self, request: web.Request, socket: Socket, code: CloseCode, reason: str) -> None:
         """Close with a code. One that was refused moments ago is held first, so that it cannot hammer the node."""
         REFUSED.labels(int(code)).inc()
         log.info("refused", code=int(code), board=request.match_info["board"][:64], reason=reason)
+        refusal = Refusal(socket)
         if self._refused_lately(request) and self._held < REFUSED_HELD_MAX:
             self._held += 1
             try:
-                async with asyncio.timeout(REFUSED_HOLD_SECONDS):
-                    async for _ in socket:
-                        pass  # whatever it sends is nobody's
-            except TimeoutError:
-                pass
+                await refusal.hold(REFUSED_HOLD_SECONDS)
             finally:
                 self._held -= 1
-        await socket.close(code=code, message=fit_reason(reason))
+        await refusal.close(code, reason)
 
     def _refused_lately(self, request: web.Request) -> bool:
         """Note a refusal; say whether the same peer met one on this board within the hold time."""
@@ -178,6 +172,10 @@ class Doors:
         if len(self._refusals) > REFUSALS_REMEMBERED_MAX:
             self._refusals.popitem(last=False)
         return now - earlier < REFUSED_HOLD_SECONDS * 2
+
+
+def _left() -> Left:
+    return Left("This node is shutting down: another one takes over.")
 
 
 class _Full(BoardLogError):

@@ -5,8 +5,8 @@ where every client would have a copy of its own; and where a client is closed it
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, cast
 
 from prometheus_client import Counter, Gauge
 
@@ -24,12 +24,22 @@ BEHIND = Gauge("relay_outboxes_behind", "Clients that have not yet taken all tha
 TOO_SLOW = Counter("relay_too_slow_total", "Clients closed because they took too little", registry=METRICS)
 
 
-class Pipe(NamedTuple):
+class Pipe(Protocol):
     """Where a socket's bytes go."""
 
-    transport: asyncio.Transport
-    taken: Callable[[], Awaitable[None]]
-    """Waits until the kernel has what the transport was given."""
+    @property
+    def transport(self) -> asyncio.Transport:
+        """What takes them."""
+
+    async def taken(self) -> None:
+        """Wait until the kernel has what the transport was given. Raises ConnectionError. Cancel-safe."""
+
+
+class Flushed(Protocol):
+    """Who has something to write."""
+
+    def flush(self) -> None:
+        """Write it. Synchronous; must not raise."""
 
 
 class Outboxes:
@@ -46,8 +56,30 @@ class Outboxes:
         """By identity of a frame, or of a shared body: how many wait for it. Those who wait keep it alive."""
         self.state_turns = asyncio.Lock()
         """Held for a turn of the loop: to cut out what one client lacks may take milliseconds."""
+        self._to_flush: list[Flushed] = []
+        self._joined: tuple[list[bytes], bytes] = [], b""
         WAITING.set_function(lambda: self.waiting_bytes)
         BEHIND.set_function(lambda: len(self._behind))
+
+    def flush_soon(self, who: Flushed) -> None:
+        """Have someone flush at the end of this turn of the loop, with all others: one callback for a whole node."""
+        if not self._to_flush:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._to_flush.append(who)
+
+    def _flush(self) -> None:
+        to_flush, self._to_flush = self._to_flush, []
+        for who in to_flush:
+            who.flush()
+        self._joined = [], b""
+
+    def joined(self, frames: list[bytes]) -> bytes:
+        """Return these frames as one piece: made once where the members of a room have the same ones to write."""
+        if len(frames) == 1:
+            return frames[0]
+        if self._joined[0] != frames:  # frames of the same room are the same objects: that takes nanoseconds
+            self._joined = frames, b"".join(frames)
+        return self._joined[1]
 
     def enter(self, outbox: "Outbox") -> None:
         """Count an outbox in which something waits from now on."""
@@ -102,11 +134,14 @@ class Outbox:
         self.waiting_bytes = 0
         """What waits here, shared or not, while the client is behind."""
         self.behind_since = 0.0
-        self._transport, self._taken = pipe
+        self._pipe = pipe
+        self._transport = pipe.transport
         self._outboxes = outboxes
         self._on_too_slow = on_too_slow
         self._on_caught_up = on_caught_up
         self._frames: list[Frame] = []
+        self._has_shared = False
+        """Whether a shared message is, or was, among them: whole frames alone can be written as they are."""
         self._position = 0
         """How much of the first frame has been taken, if it is a shared one."""
         self._in_transport = 0
@@ -127,6 +162,8 @@ class Outbox:
         if self._is_closed:
             return
         self._frames.append(frame)
+        if isinstance(frame, Shared):
+            self._has_shared = True
         if self._writing is not None:
             self._hold([frame])
 
@@ -135,6 +172,7 @@ class Outbox:
         if self._is_closed:
             return
         self._frames += messages
+        self._has_shared = True
         self._state_frames = len(self._frames)
         self._state_bytes += sum(map(_cost, messages))
         if self._writing is not None:
@@ -154,12 +192,17 @@ class Outbox:
 
     def write(self) -> bool:
         """Write what the socket takes now, the rest as it takes it; return whether there was anything to write."""
-        if self._writing is not None or not self._frames or self._is_closed:
+        frames = self._frames
+        if self._writing is not None or not frames or self._is_closed:
             return False
         if self._transport.is_closing():
             self.close()
             return False
-        self._hand_over()
+        if self._has_shared or sum(map(len, frames)) > TURN_BYTES:
+            self._hand_over()
+        else:
+            self._frames = []
+            self._transport.write(self._outboxes.joined(cast(list[bytes], frames)))
         if self._frames or self._transport.get_write_buffer_size():
             self._fall_behind()
         return True
@@ -194,7 +237,7 @@ class Outbox:
         try:
             while self._writing is me and not self._transport.is_closing():
                 async with asyncio.timeout(self._outboxes.seconds_max):
-                    await self._taken()
+                    await self._pipe.taken()
                 self._hand_over()
                 if not self._frames and not self._transport.get_write_buffer_size():
                     break
@@ -249,6 +292,7 @@ class Outbox:
                 break
         self._release(count)
         del self._frames[:count]
+        self._has_shared = self._has_shared and bool(self._frames)
         self._pass_state(count)
         return b"".join(piece)
 

@@ -176,6 +176,14 @@ def unsaved() -> bytes:
     return _frame(bytes((_SAVING, _UNSAVED)))
 
 
+PING = bytes((0x89, 0))
+
+
+def pong(payload: bytes) -> bytes:
+    """Return the frame that answers a ping, whose payload has at most 125 bytes."""
+    return bytes((0x8A, len(payload))) + payload
+
+
 def close(code: int, reason: str) -> bytes:
     """Return a close frame; the reason is cut to the 123 bytes that fit (RFC 6455 section 5.5)."""
     body = code.to_bytes(2, "big") + fit_reason(reason)

@@ -1,55 +1,102 @@
-"""aiohttp's WebSocket, but for the end of one that sends a too large message, or that is not read for long."""
+"""The WebSocket upgrade: aiohttp does the HTTP, from then on whoever listens gets the bytes as they arrive.
 
-from aiohttp import WebSocketError, WSCloseCode, WSMessage, WSMsgType, web
+aiohttp's own WebSocket would put each message into a queue and wake a task for it, which costs several times what the
+relay itself does with it, and a timer and some ten objects a connection.
+"""
+
+import asyncio
+import base64
+import hashlib
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any, Protocol, cast
+
+from aiohttp import hdrs, web
+
+_ACCEPT = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+"""RFC 6455 section 1.3."""
 
 
-class MessageTooLarge(Exception):
-    """A message is larger than this server takes; the message of this is a sentence."""
+class Listener(Protocol):
+    """Who is given what a client sends. Both calls are synchronous and must not raise."""
+
+    def received(self, data: bytes) -> None:
+        """Take bytes as they came."""
+
+    def lost(self) -> None:
+        """Hear that nothing follows: the connection has ended."""
 
 
-class Socket(web.WebSocketResponse):
-    """Leaves it to whoever reads it to refuse a message of more than `message_bytes_max`, fragmented or not.
+class Stream(Protocol):
+    """A connection of a client's, both ways."""
 
-    aiohttp closes with 1009, which clients retry for ever, and hangs up on what is still being sent, so that they may
-    not even get that. Here the first `receive` after it returns an ERROR with MessageTooLarge and leaves the socket
-    open: what still comes is thrown away. Whoever receives again closes it with 1009.
-    """
+    @property
+    def transport(self) -> asyncio.Transport:
+        """Where bytes are written to."""
 
-    def __init__(self, message_bytes_max: int, *, heartbeat: float, timeout: float, protocols: list[str]) -> None:
-        """Make an unprepared socket. Times are in seconds."""
-        # aiohttp refuses what has as many bytes as its limit.
-        super().__init__(
-            max_msg_size=message_bytes_max + 1,
-            heartbeat=heartbeat,
-            timeout=timeout,
-            protocols=protocols,
-            compress=False,
-        )
-        self._message_bytes_max = message_bytes_max
-        self._has_told = False
+    async def taken(self) -> None:
+        """Wait until the kernel has what the transport was given. Raises ConnectionError. Cancel-safe."""
 
-    async def receive(self, timeout: float | None = None) -> WSMessage:  # noqa: ASYNC109  aiohttp's own
-        """See web.WebSocketResponse."""
-        message = await super().receive(timeout)
-        if isinstance(message.data, WebSocketError) and message.data.code == WSCloseCode.MESSAGE_TOO_BIG:
-            error = MessageTooLarge(f"One message may have {self._message_bytes_max} bytes.")
-            return WSMessage(WSMsgType.ERROR, error, None)
-        return message
+    def listen(self, listener: Listener) -> None:
+        """Hand over what has come since the handshake, and all that comes. Once."""
 
-    async def close(self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True) -> bool:
-        """See web.WebSocketResponse."""
-        if code == WSCloseCode.MESSAGE_TOO_BIG and not self._has_told:
-            self._has_told = True
-            return False
-        return await super().close(code=code, message=message, drain=drain)
 
-    def _pong_not_received(self) -> None:
-        """See web.WebSocketResponse, whose heartbeat cuts who does not answer.
+class Socket(web.StreamResponse):
+    """An upgrade to be answered, then a connection of its own (Stream)."""
 
-        While this end reads nothing, as when the log is full (G5), the answer is among what it has not read: to cut
-        would send the client away, to come back at once with all that it has.
-        """
-        if self._req is not None and self._req.protocol._reading_paused:  # noqa: SLF001  it is said nowhere else
-            self._reset_heartbeat()
-            return
-        super()._pong_not_received()
+    transport: asyncio.Transport
+    """Once it is open."""
+
+    def __init__(self, request: web.Request, protocols: Sequence[str]) -> None:
+        """Answer `request`, with the first of `protocols` if there is one. Raises HTTPUpgradeRequired."""
+        # The library's own judgement of a handshake.
+        if not web.WebSocketResponse(compress=False, protocols=protocols).can_prepare(request):
+            raise web.HTTPUpgradeRequired(text="Connect with a WebSocket client, for example y-websocket.\n")
+        key = request.headers[hdrs.SEC_WEBSOCKET_KEY].encode()
+        accept = base64.b64encode(hashlib.sha1(key + _ACCEPT, usedforsecurity=False).digest()).decode()
+        headers = {hdrs.UPGRADE: "websocket", hdrs.CONNECTION: "upgrade", hdrs.SEC_WEBSOCKET_ACCEPT: accept}
+        if protocols:
+            headers[hdrs.SEC_WEBSOCKET_PROTOCOL] = protocols[0]
+        super().__init__(status=HTTPStatus.SWITCHING_PROTOCOLS, headers=headers)
+        self.force_close()  # once it is over, the connection is good for nothing else
+        self._request = request
+
+    async def open(self) -> None:
+        """Answer the handshake. Raises ConnectionResetError if the client has gone."""
+        await self.prepare(self._request)
+        self._request.protocol.keep_alive(val=False)
+        if self._request.transport is None:
+            raise ConnectionResetError("the client has gone")
+        self.transport = self._request.transport
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the connection has ended."""
+        return self._request.protocol.transport is None
+
+    async def taken(self) -> None:
+        """See Stream."""
+        await self._request.writer.drain()
+
+    def listen(self, listener: Listener) -> None:
+        """See Stream."""
+        if self.is_gone:
+            listener.lost()
+        else:
+            self._request.protocol.set_parser(cast(Any, _Bytes(listener)))
+
+
+class _Bytes:
+    """What aiohttp takes for the parser of an upgraded connection."""
+
+    __slots__ = ("_listener",)
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        self._listener.received(data)
+        return False, b""
+
+    def feed_eof(self) -> None:
+        self._listener.lost()

@@ -10,6 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from tests.clientframes import client_frame
 from tests.fuzz.seeds import again, seeds
 from tests.services import Service, System, system
 from tests.stockclient import StockClients
@@ -44,52 +45,34 @@ async def world(redis_url: str, database: str, redis_key_prefix: str, tmp_path: 
         yield made
 
 
-def frame(
-    payload: bytes, *, opcode: int = 2, final: bool = True, bits: int = 0, masked: bool = True, claim: int = -1
-) -> bytes:
-    """Return a WebSocket frame as no client would send it; `claim` is the length that it says it has."""
-    size = len(payload) if claim < 0 else claim
-    head = bytes([0x80 * final | bits | opcode])
-    mask = 0x80 * masked
-    if size < 126:
-        head += bytes([mask | size])
-    elif size < 65536:
-        head += bytes([mask | 126]) + struct.pack(">H", size)
-    else:
-        head += bytes([mask | 127]) + struct.pack(">Q", size)
-    if not masked:
-        return head + payload
-    return head + bytes(4) + payload  # a key of zeros changes nothing
-
-
 def close_frame(code: int, reason: bytes = b"") -> bytes:
-    return frame(struct.pack(">H", code) + reason, opcode=8)
+    return client_frame(struct.pack(">H", code) + reason, opcode=8)
 
 
 AFTER_UPGRADE: dict[str, tuple[Callable[[random.Random], bytes], set[int]]] = {
-    "a frame cut anywhere": (lambda c: (whole := frame(b"\x00\x00\x01\x00"))[: c.randrange(len(whole))], set()),
-    "an unmasked frame": (lambda _: frame(b"\x00\x00\x01\x00", masked=False), set()),  # aiohttp takes it
-    "reserved bits": (lambda c: frame(b"\x00", bits=c.choice([0x10, 0x20, 0x40, 0x70])), {1002}),
-    "a reserved opcode": (lambda c: frame(b"", opcode=c.choice([3, 4, 5, 6, 7, 11, 12, 13, 14, 15])), {1002}),
-    "a fragmented ping": (lambda _: frame(b"x", opcode=9, final=False), {1002}),
-    "a ping of 126 bytes": (lambda _: frame(b"x" * 126, opcode=9), {1002}),
-    "2^63 bytes announced": (lambda _: frame(b"", claim=2**63), {1002, 1009, 4413}),
-    "2^62 bytes announced": (lambda _: frame(b"", claim=2**62), {1009, 4413}),
-    "a gigabyte announced": (lambda _: frame(b"x" * 1000, claim=1 << 30), {1009, 4413}),
+    "a frame cut anywhere": (lambda c: (whole := client_frame(b"\x00\x00\x01\x00"))[: c.randrange(len(whole))], set()),
+    "an unmasked frame": (lambda _: client_frame(b"\x00\x00\x01\x00", key=None), {1002}),
+    "reserved bits": (lambda c: client_frame(b"\x00", bits=c.choice([0x10, 0x20, 0x40, 0x70])), {1002}),
+    "a reserved opcode": (lambda c: client_frame(b"", opcode=c.choice([3, 4, 5, 6, 7, 11, 12, 13, 14, 15])), {1002}),
+    "a fragmented ping": (lambda _: client_frame(b"x", opcode=9, final=False), {1002}),
+    "a ping of 126 bytes": (lambda _: client_frame(b"x" * 126, opcode=9), {1002}),
+    "2^63 bytes announced": (lambda _: client_frame(b"", claim=2**63), {1002, 1009, 4413}),
+    "2^62 bytes announced": (lambda _: client_frame(b"", claim=2**62), {1009, 4413}),
+    "a gigabyte announced": (lambda _: client_frame(b"x" * 1000, claim=1 << 30), {1009, 4413}),
     "endless continuations": (
-        lambda _: frame(b"\x00", final=False) + frame(b"x" * 100, opcode=0, final=False) * 2000,
+        lambda _: client_frame(b"\x00", final=False) + client_frame(b"x" * 100, opcode=0, final=False) * 2000,
         set(),
     ),
-    "continuation of nothing": (lambda _: frame(b"x", opcode=0), {1002}),
-    "two beginnings": (lambda _: frame(b"x", final=False) + frame(b"x", final=False), {1002}),
-    "a flood of pings": (lambda _: frame(b"ping", opcode=9) * 5000, set()),
-    "a text frame": (lambda _: frame(b"hello", opcode=1), {4400}),
-    "a text that is not UTF-8": (lambda _: frame(b"\xff\xfe", opcode=1), {1007, 4400}),
-    "an empty frame": (lambda _: frame(b""), {4400}),
-    "no message of ours": (lambda _: frame(b"\x09\x09\x09"), {4400}),
-    "a viewer's change": (lambda _: frame(b"\x00\x02\x06\x00\x01\x07\x01\x00\x01"), {4403}),
-    "a close without a code": (lambda _: frame(b"", opcode=8), {1000, 1005}),
-    "a close of one byte": (lambda _: frame(b"\x03", opcode=8), {1002}),
+    "continuation of nothing": (lambda _: client_frame(b"x", opcode=0), {1002}),
+    "two beginnings": (lambda _: client_frame(b"x", final=False) + client_frame(b"x", final=False), {1002}),
+    "a flood of pings": (lambda _: client_frame(b"ping", opcode=9) * 5000, set()),
+    "a text frame": (lambda _: client_frame(b"hello", opcode=1), {4400}),
+    "a text that is not UTF-8": (lambda _: client_frame(b"\xff\xfe", opcode=1), {1007, 4400}),
+    "an empty frame": (lambda _: client_frame(b""), {4400}),
+    "no message of ours": (lambda _: client_frame(b"\x09\x09\x09"), {4400}),
+    "a viewer's change": (lambda _: client_frame(b"\x00\x02\x06\x00\x01\x07\x01\x00\x01"), {4403}),
+    "a close without a code": (lambda _: client_frame(b"", opcode=8), {1000, 1005}),
+    "a close of one byte": (lambda _: client_frame(b"\x03", opcode=8), {1002}),
     "a close with a bad code": (
         lambda c: close_frame(c.choice([0, 999, 1004, 1005, 1015, 2999])),
         {1002},

@@ -1,23 +1,24 @@
 """The line between a browser and a relay: in order both ways, late, slow, cut, or silent.
 
-The relay's end is what `relay.connection` uses of aiohttp: a socket to iterate over, a transport to write to.
+The relay's end is a `relay.socket.Stream` and its transport.
 """
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import Callable
 from random import Random
-from types import SimpleNamespace
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
-from aiohttp import WSMsgType
+from relay.socket import Listener
+from tests.clientframes import client_frame
 
 HOP_SECONDS = 0.02
 BETWEEN_SECONDS = 1e-6
 """Between two messages of one way: timers of the very same time have no order."""
 SILENCE_SECONDS_MAX = 30.0
 """After this without a message a stock client hangs up."""
-_OPCODE_CLOSE = 0x88
+_OPCODE_CLOSE, _OPCODE_PING = 0x88, 0x89
 
 
 class Client(Protocol):
@@ -37,7 +38,10 @@ class Line:
         self._rng = rng
         self._at = outside
         self._loop = asyncio.get_running_loop()
-        self._incoming: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._listener: Listener | None = None
+        self._unread: deque[bytes | None] = deque()
+        self._is_paused = False
+        self.transport = self
         self._ways = {"up": -math.inf, "down": -math.inf}
         self._buffer = b""
         self._held: list[bytes] = []
@@ -54,12 +58,12 @@ class Line:
 
     def say(self, message: bytes) -> None:
         if not self.is_over and not self.is_silent:
-            self._arrive("up", self._incoming.put_nowait, message)
+            self._arrive("up", self._come, client_frame(message))
 
     def hang_up(self) -> None:
         """Close from the browser's side; what it said before still arrives."""
         self._client_gone()
-        self._arrive("up", self._incoming.put_nowait, None)
+        self._arrive("up", self._come, None)
 
     def cut(self) -> None:
         """Break: both ends notice, and what is on its way is lost."""
@@ -78,7 +82,7 @@ class Line:
     def _end(self) -> None:
         self.is_over = True
         self._taken.set()
-        self._incoming.put_nowait(None)
+        self._come(None)
 
     def _client_gone(self) -> None:
         self._client = _Nobody()
@@ -108,7 +112,14 @@ class Line:
                 self._end()
                 self._client.closed(self, int.from_bytes(body[:2], "big"))
                 return
-            self._client.heard(self, body)
+            if opcode == _OPCODE_PING:
+                self._answer(body)
+            else:
+                self._client.heard(self, body)
+
+    def _answer(self, ping: bytes) -> None:
+        """Answer a ping, as browsers do by themselves."""
+        self._arrive("up", self._come, client_frame(ping, opcode=10))
 
     def _frame(self) -> tuple[int, bytes] | None:
         """Take a whole frame off the buffer, as RFC 6455 section 5.2 has it."""
@@ -124,16 +135,32 @@ class Line:
         self._buffer = self._buffer[begin + size :]
         return opcode, body
 
-    # The relay's end: aiohttp's WebSocketResponse and asyncio's Transport
+    # The relay's end: a Stream and asyncio's Transport
 
-    def __aiter__(self) -> Self:
-        return self
+    def listen(self, listener: Listener) -> None:
+        self._listener = listener
+        self._loop.call_soon(self._hand_over)
 
-    async def __anext__(self) -> Any:
-        message = await self._incoming.get()
-        if message is None:
-            raise StopAsyncIteration
-        return SimpleNamespace(type=WSMsgType.BINARY, data=message)
+    def pause_reading(self) -> None:
+        self._is_paused = True
+
+    def resume_reading(self) -> None:
+        self._is_paused = False
+        self._loop.call_soon(self._hand_over)
+
+    def _come(self, data: bytes | None) -> None:
+        self._unread.append(data)
+        if self._listener is not None:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Hand over what has come; that the line has ended shows at once, unless something stands before it."""
+        while self._unread and self._listener is not None and (not self._is_paused or self._unread[0] is None):
+            data = self._unread.popleft()
+            if data is None:
+                self._listener.lost()
+            else:
+                self._listener.received(data)
 
     def write(self, data: bytes) -> None:
         if self.is_slow:
@@ -165,6 +192,9 @@ class Line:
         return self.is_over
 
     def abort(self) -> None:
+        self.cut()
+
+    def close(self) -> None:
         self.cut()
 
 

@@ -24,11 +24,11 @@ from bridge.writer import Writer
 from persistence_worker.compaction import Compaction
 from persistence_worker.sweep import Sweep, sweep_forever
 from persistence_worker.worker import Worker
-from relay.connection import Connection, age_limit_seconds
+from relay.connection import Connection, Limits, age_limit_seconds
 from relay.drain import Leavers, drain
 from relay.endpoints import _refusal
 from relay.hub import Hub
-from relay.outbox import Outboxes, Pipe
+from relay.outbox import Outboxes
 from relay.protocol import close
 from relay.session import Session
 from relay.settings import RelaySettings
@@ -177,8 +177,8 @@ class Relay(_Service):
             line.write(close(*_refusal(error)))
             return
         age_seconds_max = age_limit_seconds(self._age_seconds, self._rng.uniform)
-        pipe = Pipe(line, line.taken)  # type: ignore[arg-type]
-        connection = Connection(line, pipe, Session(grant), self.appender, NOBODY, self._outboxes, age_seconds_max)  # type: ignore[arg-type]
+        limits = Limits(SETTINGS.board_bytes_max, SETTINGS.heartbeat_seconds, age_seconds_max)
+        connection = Connection(line, Session(grant), self.appender, NOBODY, self._outboxes, limits)  # type: ignore[arg-type]
         self.doors.connections[connection] = None
         try:
             await connection.serve(room)

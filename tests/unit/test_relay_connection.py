@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import pytest
-from aiohttp import WSMessage, WSMsgType, web
 from pycrdt import Doc, Text
 
 from boardlog.appender import Appender, Source
@@ -21,11 +20,14 @@ from boardlog.snapshots import Snapshot
 from boardlog.stream import Appended
 from boardlog.update import validate
 from boardlog.validating import NotValidated, Validator
-from relay.connection import Connection
-from relay.outbox import Outboxes, Pipe
+from relay.connection import Connection, Limits
+from relay.outbox import Outboxes
+from relay.protocol import PING
 from relay.room import Room
 from relay.session import VALIDATED_HERE_BYTES_MAX, CloseCode, Session
 from relay.settings import RelaySettings
+from relay.socket import Listener
+from tests.clientframes import client_frame
 from tests.presencefakes import Clock, messages_in
 from tests.rawclient import HELLO, Frame, Kind, awareness_update, decode, framed
 
@@ -35,19 +37,30 @@ DROPPED = framed("update", EMPTY_UPDATE)
 
 
 class Socket:
-    """What a client sends; it hangs up at the end."""
+    """What a client sends: read as it comes, unless the relay reads nothing for now (as a socket.Stream)."""
 
-    def __init__(self) -> None:
-        self.incoming: asyncio.Queue[bytes | None] = asyncio.Queue()
+    def __init__(self, transport: "Transport") -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.unread: list[bytes] = []
+        self._pause = transport
+        transport.on_resume = self._deliver
 
-    def __aiter__(self) -> "Socket":
-        return self
+    def listen(self, listener: Listener) -> None:
+        self._listener = listener
 
-    async def __anext__(self) -> WSMessage:
-        data = await self.incoming.get()
-        if data is None:
-            raise StopAsyncIteration
-        return cast(WSMessage, type("Message", (), {"type": WSMsgType.BINARY, "data": data}))
+    async def taken(self) -> None:
+        pass
+
+    def say(self, message: bytes, opcode: int = 2) -> None:
+        self.unread.append(client_frame(message, opcode=opcode))
+        self._deliver()
+
+    def hang_up(self) -> None:
+        self._listener.lost()
+
+    def _deliver(self) -> None:
+        while self.unread and not self._pause.is_paused:
+            self._listener.received(self.unread.pop(0))
 
 
 class Transport:
@@ -56,19 +69,30 @@ class Transport:
     def __init__(self) -> None:
         self.writes: list[list[Frame | int]] = []
         self.is_gone = False
+        self.is_paused = False
+        self.pings = 0
+        self.raw: list[bytes] = []
         self.waiting_bytes = 0
+        self.on_resume: Callable[[], None] = lambda: None
+
+    def pause_reading(self) -> None:
+        self.is_paused = True
+
+    def resume_reading(self) -> None:
+        self.is_paused = False
+        self.on_resume()
 
     def write(self, data: bytes) -> None:
-        if data[0] == 0x88:
+        self.raw.append(data)
+        if data == PING:
+            self.pings += 1
+        elif data[0] == 0x88:
             self.writes.append([int.from_bytes(data[2:4], "big")])
-        else:
+        elif data[0] & 0x0F == 2:
             self.writes.append([decode(message) for message in messages_in(data)])
 
     def set_write_buffer_limits(self, high: int) -> None:
         assert high == 0, "what waits is to wait in the outbox"
-
-    async def taken(self) -> None:
-        pass
 
     def is_closing(self) -> bool:
         return self.is_gone
@@ -77,6 +101,15 @@ class Transport:
         return self.waiting_bytes
 
     def abort(self) -> None:
+        self.is_gone = True
+
+    def close(self) -> None:
+        self.is_gone = True
+
+    def get_extra_info(self, _: str) -> "Transport":
+        return self
+
+    def setsockopt(self, *_: object) -> None:
         pass
 
 
@@ -133,16 +166,16 @@ class World:
     def __init__(self, role: Role) -> None:
         self.room = Room(BOARD, "node", Shell())
         self.load()
-        self.socket, self.transport, self.log = Socket(), Transport(), Log()
+        self.transport, self.log = Transport(), Log()
+        self.socket = Socket(self.transport)
         self.validator = Judge()
         self.connection = Connection(
-            cast(web.WebSocketResponse, self.socket),
-            Pipe(cast(asyncio.Transport, self.transport), self.transport.taken),
+            self.socket,
             Session(Grant(BOARD, role, "test", every_board=False)),
             cast(Appender, self.log),
             cast(Validator, self.validator),
             Outboxes(RelaySettings(redis_url="", database_url="")),
-            age_seconds_max=3600,
+            Limits(message_bytes_max=64 * 1024 * 1024, heartbeat_seconds=30.0, age_seconds=3600.0),
         )
 
     def load(self) -> None:
@@ -152,7 +185,7 @@ class World:
     async def send(self, *messages: bytes) -> None:
         """Return when the relay has read them, and has written what that caused."""
         for message in messages:
-            self.socket.incoming.put_nowait(message)
+            self.socket.say(message)
         await self.quiet()
 
     async def logged(self, count: int = 1) -> None:
@@ -164,7 +197,7 @@ class World:
     async def quiet(self) -> None:
         """Return when nothing in this loop has anything left to do, and all is read."""
         await self.settled()
-        assert self.socket.incoming.empty()
+        assert not self.socket.unread
 
     async def settled(self) -> None:
         """Return when nothing in this loop has anything left to do."""
@@ -184,7 +217,7 @@ async def connected(role: Role = Role.EDITOR) -> AsyncIterator[World]:
     await world.quiet()
     world.taken()
     yield world
-    world.socket.incoming.put_nowait(None)
+    world.socket.hang_up()
     await serving
     world.room.close()
 
@@ -331,11 +364,11 @@ def large(kind: Kind = "update") -> bytes:
 async def test_L10_nothing_overtakes_a_large_change_that_is_being_validated(change, kind: Kind) -> None:
     async with connected() as world:
         await world.send(change("a"))
-        world.socket.incoming.put_nowait(large(kind))
-        world.socket.incoming.put_nowait(change("b"))
+        world.socket.say(large(kind))
+        world.socket.say(change("b"))
         for _ in range(100):
             await asyncio.sleep(0)
-        assert world.socket.incoming.qsize() == 1, "what came behind it is not read"
+        assert len(world.socket.unread) == 1, "what came behind it is not read"
         assert len(world.log.waiting) == 1
         world.validator.may_judge.set()
         await world.quiet()
@@ -366,7 +399,7 @@ async def test_L10_a_large_change_does_not_overtake_one_that_was_given_up(change
 async def test_a_large_change_of_a_client_that_has_gone_meanwhile_is_logged_all_the_same() -> None:
     async with connected() as world:
         await world.send(large())
-        world.socket.incoming.put_nowait(None)
+        world.socket.hang_up()
         world.validator.may_judge.set()
         for _ in range(100):
             await asyncio.sleep(0)
@@ -401,7 +434,7 @@ async def test_G5_while_the_logs_are_full_only_what_adds_to_them_waits_and_keeps
         assert "awareness" in kinds, "and who is there"
         first, second = change("b"), change("c")
         for frame in (first, framed("step1", EMPTY_STATE_VECTOR), second):
-            world.socket.incoming.put_nowait(frame)
+            world.socket.say(frame)
         await world.settled()
         assert world.log.waiting == []
         assert world.taken() == [], "what comes behind a change waits with it"
@@ -430,7 +463,7 @@ async def test_G5_a_client_that_goes_while_it_is_held_back_leaves_the_room(chang
         await world.send(change("a"))
         assert world.connection in world.room.members
         world.transport.is_gone = True
-        world.socket.incoming.put_nowait(None)
+        world.socket.hang_up()
         async with asyncio.timeout(10):
             await world.connection.closed()
         assert world.connection not in world.room.members
@@ -443,7 +476,7 @@ async def test_G10_a_client_that_is_held_back_can_be_sent_to_another_node(change
         world.log.room.clear()
         await world.send(change("a"))
         world.connection.close(CloseCode.GOING_AWAY, "This node is shutting down.")
-        world.socket.incoming.put_nowait(None)
+        world.socket.hang_up()
         async with asyncio.timeout(10):
             await world.connection.closed()
         assert world.taken()[-1] == 1012
@@ -452,3 +485,56 @@ async def test_G10_a_client_that_is_held_back_can_be_sent_to_another_node(change
 
 def body_of(update_frame: bytes) -> bytes:
     return decode(update_frame).body
+
+
+def look_after(world: World, *seconds: float) -> None:
+    """Look after the connection so long from now."""
+    for later in seconds:
+        world.connection.look_after(asyncio.get_running_loop().time() + later)
+
+
+async def test_G7_a_silent_client_is_pinged_and_cut_if_it_does_not_answer() -> None:
+    async with connected() as world:
+        look_after(world, 0, 29)
+        assert world.transport.pings == 0
+        look_after(world, 31, 32, 44)
+        assert world.transport.pings == 1
+        assert not world.transport.is_gone
+        look_after(world, 46)
+        assert world.transport.is_gone
+
+
+async def test_whoever_answers_a_ping_stays() -> None:
+    async with connected() as world:
+        look_after(world, 0, 31)
+        world.socket.say(b"", opcode=10)
+        look_after(world, 44, 46, 73)
+        assert not world.transport.is_gone
+        assert world.transport.pings == 1
+
+
+async def test_G5_who_is_not_read_is_not_cut_for_its_silence(change) -> None:
+    """Its answer to a ping is among what this end has not read: the log is full."""
+    async with connected() as world:
+        look_after(world, 0)
+        world.log.room.clear()
+        await world.settled()
+        world.socket.say(change("a"))
+        look_after(world, 31, 46, 100)
+        assert not world.transport.is_gone
+        world.log.room.set()
+        await world.quiet()
+
+
+async def test_a_ping_is_answered_with_what_it_brought() -> None:
+    async with connected() as world:
+        world.socket.say(b"?", opcode=9)
+        await world.settled()
+        assert world.transport.raw[-1] == bytes((0x8A, 1)) + b"?"
+
+
+async def test_a_client_that_closes_is_answered_with_its_own_code() -> None:
+    async with connected() as world:
+        world.socket.say((1001).to_bytes(2, "big"), opcode=8)
+        assert world.taken() == [1001]
+        assert world.transport.is_gone

@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 
 from relay import protocol
-from relay.outbox import TURN_BYTES, Outbox, Outboxes, Pipe
+from relay.outbox import TURN_BYTES, Outbox, Outboxes
 from relay.protocol import FRAGMENT_BYTES
 from relay.settings import RelaySettings
 from tests.presencefakes import messages_in
@@ -61,6 +61,14 @@ class Transport:
             self._drained.set()
 
 
+class Pipe:
+    """The way to a socket."""
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.taken = transport.drain
+
+
 class Client:
     """A client with its outbox, and why it was closed."""
 
@@ -68,8 +76,7 @@ class Client:
         self.transport = Transport(takes)
         self.closed: list[str] = []
         self.caught_up = 0
-        transport = cast(asyncio.Transport, self.transport)
-        self.outbox = Outbox(Pipe(transport, self.transport.drain), outboxes, self.closed.append, self._catch_up)
+        self.outbox = Outbox(Pipe(self.transport), outboxes, self.closed.append, self._catch_up)
 
     def _catch_up(self) -> None:
         self.caught_up += 1

@@ -1,0 +1,167 @@
+"""What a client sends, cut into messages: WebSocket framing, the server's side of reading (pure).
+
+Source: RFC 6455 section 5. Extensions are not negotiated, so no reserved bit may be set.
+"""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+from boardlog.errors import BoardLogError
+
+
+class Opcode(IntEnum):
+    """What a frame is."""
+
+    CONTINUATION = 0
+    TEXT = 1
+    BINARY = 2
+    CLOSE = 8
+    PING = 9
+    PONG = 10
+
+
+class Message(NamedTuple):
+    """A whole message, put together if it came in fragments, or a control frame."""
+
+    opcode: int
+    payload: bytes
+
+
+class BadFrame(BoardLogError):
+    """What came is no WebSocket frame that a client may send: the connection has to be closed with `code`."""
+
+    def __init__(self, reason: str, code: int) -> None:
+        """Say what is wrong in a sentence."""
+        super().__init__(reason)
+        self.code = code
+
+
+class TooLarge(BoardLogError):
+    """A message is larger than this server takes."""
+
+
+PROTOCOL_ERROR, NOT_UTF8, NO_CODE = 1002, 1007, 1005
+"""Close codes of RFC 6455 section 7.4.1; the last one stands for a close frame without a code."""
+
+_FINAL, _RESERVED, _OPCODE = 0x80, 0x70, 0x0F
+_MASKED, _SIZE = 0x80, 0x7F
+_MASK_BYTES = 4
+_CONTROL_BYTES_MAX = 125
+_FINAL_BINARY = _FINAL | Opcode.BINARY
+_KNOWN = frozenset(Opcode)
+
+
+class FrameReader:
+    """Takes bytes as they come, gives messages one by one. What has not been asked for stays as it came."""
+
+    __slots__ = ("_data", "_fragments", "_have", "_kind", "_later", "_max", "_position", "_wanted")
+
+    def __init__(self, message_bytes_max: int) -> None:
+        """Refuse messages of more than `message_bytes_max`, fragmented or not, as soon as that shows."""
+        self._max = message_bytes_max
+        self._data = b""
+        self._position = 0
+        self._later: list[bytes] | None = None
+        """What came while a frame was not there yet, joined once it is: a large one comes in thousands of pieces."""
+        self._have = 0
+        """Bytes from the position on, those that came later included."""
+        self._wanted = 2
+        """How many it takes to go on."""
+        self._kind = Opcode.CONTINUATION
+        self._fragments: bytearray | None = None
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes off the wire."""
+        if not self._have:
+            self._data, self._position = data, 0
+        elif self._later is None:
+            self._later = [data]
+        else:
+            self._later.append(data)
+        self._have += len(data)
+
+    def next(self) -> Message | None:
+        """Return the next message, None if it has not come whole. Raises BadFrame, TooLarge; then ask no more."""
+        while self._have >= self._wanted:
+            if self._later is not None:
+                self._data = b"".join((self._data[self._position :], *self._later))
+                self._position, self._later = 0, None
+            frame = self._frame()
+            if frame is None:
+                return None
+            first, payload = frame
+            if first == _FINAL_BINARY and self._fragments is None:
+                return Message(Opcode.BINARY, payload)
+            message = self._control(first, payload) if first & 8 else self._data_frame(first, payload)
+            if message is not None:
+                return message
+        return None
+
+    def _frame(self) -> tuple[int, bytes] | None:
+        """Take one frame off: its first byte and its unmasked payload; None if it is not there yet."""
+        data, at = self._data, self._position
+        first, second = data[at], data[at + 1]
+        size, begin = second & _SIZE, at + 2
+        if size > _CONTROL_BYTES_MAX:
+            begin += 2 if size == 126 else 8
+            if self._have < begin - at:
+                self._wanted = begin - at
+                return None
+            size = int.from_bytes(data[at + 2 : begin], "big")
+        self._check(first, second, size)
+        end = begin + _MASK_BYTES + size
+        if self._have < end - at:
+            self._wanted = end - at
+            return None
+        body = begin + _MASK_BYTES
+        # One exclusive or of two long numbers is the fastest that Python has.
+        mask = data[begin:body] * (size // _MASK_BYTES + 1)
+        masked = int.from_bytes(data[body:end], "little") ^ int.from_bytes(mask[:size], "little")
+        self._position = end
+        self._have -= end - at
+        self._wanted = 2
+        if not self._have:
+            self._data = b""
+        return first, masked.to_bytes(size, "little")
+
+    def _check(self, first: int, second: int, size: int) -> None:
+        opcode = first & _OPCODE
+        if first & _RESERVED or opcode not in _KNOWN:
+            raise BadFrame(f"A frame begins with byte {first}, which means nothing here.", PROTOCOL_ERROR)
+        if not second & _MASKED:
+            raise BadFrame("A client has to mask its frames.", PROTOCOL_ERROR)
+        if opcode & 8:
+            if size > _CONTROL_BYTES_MAX or not first & _FINAL:
+                raise BadFrame("A control frame is too large, or comes in fragments.", PROTOCOL_ERROR)
+        elif size + len(self._fragments or b"") > self._max:
+            raise TooLarge(f"One message may have {self._max} bytes.")
+
+    def _data_frame(self, first: int, payload: bytes) -> Message | None:
+        """Take in a fragment, or a message that is not a binary one; return what it completes."""
+        opcode = first & _OPCODE
+        if (opcode == Opcode.CONTINUATION) is (self._fragments is None):
+            raise BadFrame("A message begins inside another one, or goes on that has not begun.", PROTOCOL_ERROR)
+        if self._fragments is None:
+            self._kind, self._fragments = Opcode(opcode), bytearray()
+        self._fragments += payload
+        if not first & _FINAL:
+            return None
+        whole, self._fragments = bytes(self._fragments), None
+        return Message(self._kind, whole)
+
+    def _control(self, first: int, payload: bytes) -> Message:
+        opcode = first & _OPCODE
+        if opcode == Opcode.CLOSE and payload:
+            check_close(payload)
+        return Message(opcode, payload)
+
+
+def check_close(payload: bytes) -> None:
+    """Raise BadFrame unless a close frame's payload is a code that may be sent, and a reason (section 5.5.1)."""
+    code = int.from_bytes(payload[:2], "big")
+    if len(payload) == 1 or not ((1000 <= code < 1015 and code not in {1004, 1005, 1006}) or 3000 <= code < 5000):
+        raise BadFrame("A close frame has no code that a client may send.", PROTOCOL_ERROR)
+    try:
+        payload[2:].decode()
+    except UnicodeDecodeError:
+        raise BadFrame("The reason of a close frame is not UTF-8.", NOT_UTF8) from None
