@@ -66,10 +66,10 @@ class Connection:
     """A client that has joined a room: its member, and the source of its updates."""
 
     __slots__ = (
-        "_appender", "_closing", "_ended", "_flush_is_due", "_frames", "_has_spoken", "_heard_at", "_heartbeat_seconds",
-        "_is_done_reading", "_is_lost", "_is_pinged", "_loop", "_may_read", "_old_at", "_outbox", "_outboxes",
-        "_sent_at", "_session", "_socket", "_told_saved", "_transport", "_unlogged", "_validator", "_waiting", "grant",
-        "room",
+        "_appender", "_closing", "_ended", "_flush_is_due", "_frames", "_has_spoken", "_heard_at",
+        "_heartbeat_seconds", "_is_done_reading", "_is_lost", "_is_pinged", "_loop", "_may_read", "_old_at", "_outbox",
+        "_outboxes", "_sent_at", "_session", "_socket", "_told_saved", "_transport", "_unlogged", "_validator",
+        "_waiting", "grant", "room", "write_through",
     )  # fmt: skip
 
     def __init__(
@@ -92,6 +92,7 @@ class Connection:
         self._validator = validator
         self._outboxes = outboxes
         self._outbox = Outbox(socket, outboxes, self._too_slow, self.flush)
+        self.write_through = self._outbox.write_through
         self._flush_is_due = False
         self._unlogged = Unlogged()
         self._told_saved: int | None = None  # it did not ask
@@ -160,7 +161,9 @@ class Connection:
             self.close(CloseCode.GOING_AWAY, "This connection is too old: another node takes over.")
             return
         self._hear_its_heart(now)
-        if now - self._sent_at > QUIET_SECONDS_MAX and not self._outbox.is_behind:
+        if self._outbox.has_written:
+            self._sent_at, self._outbox.has_written = now, False
+        elif now - self._sent_at > QUIET_SECONDS_MAX and not self._outbox.is_behind:
             self.send(_ALIVE)
 
     def _hear_its_heart(self, now: float) -> None:
@@ -386,8 +389,7 @@ class Connection:
         if self._told_saved is not None and self._told_saved < self._unlogged.settled:
             self._told_saved = self._unlogged.settled
             self._outbox.add(protocol.saved(self._told_saved))
-        if self._outbox.write():
-            self._sent_at = self._loop.time()
+        self._outbox.write()
 
     def _too_slow(self, reason: str) -> None:
         self.close(CloseCode.TOO_SLOW, reason)

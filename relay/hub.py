@@ -210,6 +210,7 @@ class _RoomShell:
         self._publisher = publisher
         self._appender = appender
         self._loop = asyncio.get_running_loop()
+        self.call_soon = self._loop.call_soon
 
     def publish(self, message: bytes) -> None:
         self._publisher.publish(self._board, message)

@@ -3,7 +3,7 @@
 Never logged. One channel a board; a member gets at most one frame a tick, with whatever changed since the last.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import structlog
@@ -50,7 +50,7 @@ class Shell(Protocol):
 class Presence:
     """Merged states of one board, and what is still to be told of them. Also the listener of the board's channel."""
 
-    def __init__(self, node: str, members: dict[Any, None], shell: Shell) -> None:
+    def __init__(self, node: str, members: Mapping[Any, Any], shell: Shell) -> None:
         """Serve `members`, a live view of the room's. `node` is this process' own: names may be shared."""
         self._node = node
         self._members = members

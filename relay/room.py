@@ -45,6 +45,9 @@ class Member(Protocol):
     def send(self, frame: protocol.Frame) -> None:
         """Queue a frame; it is written at the end of this turn of the loop."""
 
+    def write_through(self, frames: bytes) -> bool:
+        """Write whole frames at once if nothing waits for this member; return whether that was so."""
+
     def append(self, update: bytes) -> None:
         """Hand a validated update of this member to the log."""
 
@@ -73,6 +76,9 @@ class Shell(presence.Shell, Protocol):
     def jitter(self, lowest: float, highest: float) -> float:
         """Return a random number between the two."""
 
+    def call_soon(self, callback: Callable[[], None]) -> object:
+        """Call back at the end of this turn of the loop."""
+
 
 class Room:
     """A board on this node. Also the reader (follow.Reader) of its log."""
@@ -80,7 +86,8 @@ class Room:
     def __init__(self, board: BoardId, node: str, shell: Shell) -> None:
         """Make a room; it is ready when its log has been `loaded`."""
         self.board = board
-        self.members: dict[Member, None] = {}
+        self.members: dict[Member, Callable[[bytes], bool]] = {}
+        """With each its `write_through`: to look that up for every member would take longer than all the rest."""
         self.state: BoardState | None = None
         self.error: BoardLogError | None = None
         """Why the room cannot go on."""
@@ -88,6 +95,8 @@ class Room:
         """Called after a load, a failure, and when the state has grown."""
         self.presence = Presence(node, self.members, shell)
         self._shell = shell
+        self._fresh: list[bytes] = []
+        """Updates that the log has brought in this turn of the loop: in the state, not yet with the members."""
         self._remains = Remains(board, self._holds, shell.append, shell.call_later, shell.jitter)
         self._asking: Asking | None = None
         self._lost_with: set[Member] = set()
@@ -103,14 +112,14 @@ class Room:
     def attach(self, member: Member) -> None:
         """Make a joiner a member: from this very moment it gets every entry, and its SyncStep1 the state (G2)."""
         state = self._ready_state()
-        self.members[member] = None
+        self.members[member] = member.write_through
         if member.grant.can_append:  # viewers are not asked (L13)
             member.send(protocol.sync_step_1(state.state_vector()))
         self.presence.joined(member)
 
     def detach(self, member: Member) -> None:
         """Let a member go. Harmless if it has gone."""
-        if self.members.pop(member, 0) is None:
+        if self.members.pop(member, None) is not None:
             self.presence.left(member)
             self._lost_with.discard(member)
             if self._asking is not None:
@@ -151,6 +160,7 @@ class Room:
         state = BoardState(loaded.snapshot.state, loaded.updates)
         earlier, self.state = self.state, state
         if earlier is not None:
+            self.flush()  # what came before the loss comes before what is told of it
             log.warning("board_reloaded", board=self.board, members=len(self.members), cursor=str(loaded.cursor))
             self._remains.keep(earlier.lost_by(state))  # first: whatever else fails, nothing of it may be forgotten
             self._tell_of_loss(state.lacking_after(earlier))
@@ -172,19 +182,32 @@ class Room:
         updates = [update for entry in entries for update in entry.updates]
         state.add(updates)
         if updates:  # an anchor has none, and nothing must count as something sent (L16)
-            frames = protocol.joined([protocol.update(update) for update in updates])
-            for member in self.members:
-                for frame in frames:
-                    member.send(frame)
+            is_due = bool(self._fresh)
+            self._fresh += updates
+            if not is_due:
+                self._shell.call_soon(self.flush)
         if self._asking is not None and entries:  # none, where all were unreadable
             self._asking.delivered([entry.cursor for entry in entries])
         if state.is_long:
             self.on_change()
 
+    def flush(self) -> None:
+        """Send every member what this turn of the loop has brought: one piece, made once, one write each."""
+        fresh, self._fresh = self._fresh, []
+        for piece in protocol.joined([protocol.update(update) for update in fresh]):
+            if isinstance(piece, protocol.Shared):
+                for member in self.members:
+                    member.send(piece)
+                continue
+            for member, write_through in self.members.items():
+                if not write_through(piece):
+                    member.send(piece)
+
     def failed(self, error: BoardLogError) -> None:
         """Close the room: its board is gone or cannot be read."""
         log.warning("board_failed", board=self.board, reason=str(error))
         self.error = error
+        self.flush()
         code, reason = close_for(error)
         for member in list(self.members):
             member.close(code, reason)

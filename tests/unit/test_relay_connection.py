@@ -156,6 +156,9 @@ class Shell(Clock):
     def append(self, update: bytes, source: Source) -> None:
         raise AssertionError("nothing is rebuilt here")
 
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        asyncio.get_running_loop().call_soon(callback)
+
     def jitter(self, lowest: float, highest: float) -> float:
         return highest
 

@@ -58,6 +58,9 @@ class Shell:
     def append(self, update: bytes, source: Remains) -> None:
         self.appended.append(update)
 
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        callback()
+
     def jitter(self, lowest: float, highest: float) -> float:
         return highest
 
@@ -92,6 +95,9 @@ class Member:
 
     def unsaved(self) -> None:
         self.unsaved_after.append(list(self.heard))
+
+    def write_through(self, frames: bytes) -> bool:
+        return False
 
     def send_state(self, messages: Sequence[protocol.Shared]) -> None:
         self.state_frames += len(messages)
