@@ -1,6 +1,6 @@
 """The codec of a stream entry: a tagged list of updates, as msgpack in one field beside its tag."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
@@ -67,13 +67,14 @@ def unpack(data: bytes) -> Payload:
     return payload
 
 
-def from_fields(entry_id: bytes, fields: Mapping[bytes, bytes]) -> tuple[Cursor, bytes]:
-    """Take apart what XRANGE returns for an entry: its id and fields -> its cursor and packed payload.
+def from_fields(entry_id: bytes, fields: Sequence[bytes]) -> tuple[Cursor, bytes]:
+    """Take apart what XRANGE returns for an entry: its id, names and values in turn -> its cursor and packed payload.
 
     A foreign entry without them gets an empty tag and payload: `unpack` refuses it, and it stops nobody else (G6).
     """
-    tag = fields.get(TAG_FIELD, b"").decode("latin-1")
-    return Cursor(EntryId.parse(entry_id), Tag(tag)), fields.get(PAYLOAD_FIELD, b"")
+    given = dict(zip(fields[::2], fields[1::2], strict=True))
+    tag = given.get(TAG_FIELD, b"").decode("latin-1")
+    return Cursor(EntryId.parse(entry_id), Tag(tag)), given.get(PAYLOAD_FIELD, b"")
 
 
 class Publish(NamedTuple):
