@@ -4,7 +4,9 @@ A lost publish, a lost log or a failover to a lagging replica shows here even if
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable, Sequence
+from heapq import nsmallest
 
 import structlog
 
@@ -16,21 +18,28 @@ from boardlog.stream import Streams
 log = structlog.get_logger()
 
 AUDIT_SECONDS = 10.0
-"""Every board in use is looked at about this often."""
+"""A board in use is looked at when nothing has proven its cursor for this long. A publish that links does prove it: at
+its moment the predecessor was the head, and the entry became it."""
+STEPS = 20
+"""In AUDIT_SECONDS: so many times it is seen which boards it is time for."""
 BOARDS_PER_AUDIT = 100
-"""Boards asked about in one pipeline: an audit of thousands at once would stall Redis."""
+"""Boards asked about in one script: an audit of thousands at once would stall Redis."""
 
 
 async def audit_forever(follows: Callable[[], Iterable[Follow]], streams: Streams) -> None:
-    """Audit what `follows` returns, a chunk at a time, spread over AUDIT_SECONDS, until cancelled."""
+    """Audit what `follows` returns, spread over AUDIT_SECONDS, until cancelled."""
+    clock = asyncio.get_running_loop().time
     while True:
-        boards = list(follows())
-        chunks = [boards[start : start + BOARDS_PER_AUDIT] for start in range(0, len(boards), BOARDS_PER_AUDIT)]
-        for chunk in chunks:
-            await audit(chunk, streams)
-            await asyncio.sleep(AUDIT_SECONDS / len(chunks))
-        if not chunks:
-            await asyncio.sleep(AUDIT_SECONDS)
+        await asyncio.sleep(AUDIT_SECONDS / STEPS)
+        turn = next_turn(list(follows()), clock())
+        for start in range(0, len(turn), BOARDS_PER_AUDIT):
+            await audit(turn[start : start + BOARDS_PER_AUDIT], streams)
+
+
+def next_turn(follows: Sequence[Follow], now: float) -> list[Follow]:
+    """Return those that it is time for, the longest unproven first; should it be very many, a step's share of all."""
+    unproven = [follow for follow in follows if follow.proven_at <= now - AUDIT_SECONDS]
+    return nsmallest(math.ceil(len(follows) / STEPS), unproven, key=lambda follow: follow.proven_at)
 
 
 async def audit(follows: Sequence[Follow], streams: Streams) -> None:

@@ -1,13 +1,20 @@
 """Which boards wait for compaction: a sorted set of due times with leases, all on Redis' clock (L9)."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from boardlog.errors import StorageUnavailable
 from boardlog.ids import BoardId
 from boardlog.keys import Keys
 from boardlog.redis import Redis, unavailable
 from boardlog.scripts import Scripts
+
+DUE_AFTER_MS = 30_000
+"""A changed board is compacted within about this time."""
+MARK_PAUSE_SECONDS = 1.0
+"""Between two marks of a process: what changes meanwhile is marked by the second, and so due that much later."""
 
 
 class Claim(NamedTuple):
@@ -61,3 +68,47 @@ class RedisDue:
         """See Due."""
         with unavailable():
             return int(await self.redis.zcard(self.keys.due))
+
+
+class Marking:
+    """Marks changed boards, at once or after a pause since the last mark.
+
+    Every change is followed by a mark, whatever was marked or claimed before: one that was left out because the board
+    was due anyway would be missing once a worker had released it. Nobody waits for a mark, and the board's entry is in
+    the log before it: a worker that claims the board because of it finds the entry.
+    """
+
+    def __init__(self, due: Due) -> None:
+        """Mark in this queue."""
+        self._due = due
+        self._changed: set[BoardId] = set()
+        self._marking: asyncio.Task[None] | None = None
+        self._pause: asyncio.TimerHandle | None = None
+
+    def changed(self, boards: Iterable[BoardId]) -> None:
+        """Have boards marked. Synchronous."""
+        self._changed.update(boards)
+        self._mark()
+
+    async def settled(self) -> None:
+        """Return when nothing is being marked. Cancel-safe."""
+        while self._marking is not None:
+            await asyncio.wait([self._marking])
+
+    def _mark(self) -> None:
+        if self._changed and self._marking is None and self._pause is None:
+            self._marking = asyncio.create_task(self._mark_all())
+
+    async def _mark_all(self) -> None:
+        boards, self._changed = self._changed, set()
+        try:
+            await self._due.mark(list(boards), DUE_AFTER_MS)
+        except StorageUnavailable:
+            self._changed |= boards  # again after the pause
+        finally:
+            self._marking = None
+            self._pause = asyncio.get_running_loop().call_later(MARK_PAUSE_SECONDS, self._pause_is_over)
+
+    def _pause_is_over(self) -> None:
+        self._pause = None
+        self._mark()

@@ -1,7 +1,6 @@
 """The codec of a stream entry: a tagged list of updates, as msgpack in one field beside its tag."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -25,6 +24,10 @@ class EntryKind(IntEnum):
     """Reconnects a log after a loss: every reader that meets one reloads (L6)."""
 
 
+_KINDS = {kind.value: kind for kind in EntryKind}
+_BYTES = {bytes}
+
+
 class Payload(NamedTuple):
     """The content of an entry, without its place in the log."""
 
@@ -33,8 +36,7 @@ class Payload(NamedTuple):
     """Yjs v1 updates, in the order in which they were received."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One entry as read from a log."""
 
     cursor: Cursor
@@ -59,21 +61,22 @@ def unpack(data: bytes) -> Payload:
     """Decode a payload, or raise InvalidEntry: what stands in Redis may be damaged or newer than this code."""
     try:
         kind, updates = msgpack.unpackb(data, use_list=False, max_array_len=UPDATES_PER_ENTRY_MAX)
-        payload = Payload(EntryKind(kind), updates)
-    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        payload = Payload(_KINDS[kind], updates)
+    except (ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
         raise InvalidEntry("A log entry is not in a form that this version reads.") from error
-    if not isinstance(updates, tuple) or not all(isinstance(update, bytes) for update in updates):
+    if not isinstance(updates, tuple) or {*map(type, updates)} - _BYTES:
         raise InvalidEntry("A log entry holds something that is not a list of updates.")
     return payload
 
 
-def from_fields(entry_id: bytes, fields: Mapping[bytes, bytes]) -> tuple[Cursor, bytes]:
-    """Take apart what XRANGE returns for an entry: its id and fields -> its cursor and packed payload.
+def from_fields(entry_id: bytes, fields: Sequence[bytes]) -> tuple[Cursor, bytes]:
+    """Take apart what XRANGE returns for an entry: its id, names and values in turn -> its cursor and packed payload.
 
     A foreign entry without them gets an empty tag and payload: `unpack` refuses it, and it stops nobody else (G6).
     """
-    tag = fields.get(TAG_FIELD, b"").decode("latin-1")
-    return Cursor(EntryId.parse(entry_id), Tag(tag)), fields.get(PAYLOAD_FIELD, b"")
+    given = dict(zip(fields[::2], fields[1::2], strict=True))
+    tag = given.get(TAG_FIELD, b"").decode("latin-1")
+    return Cursor(EntryId.parse(entry_id), Tag(tag)), given.get(PAYLOAD_FIELD, b"")
 
 
 class Publish(NamedTuple):
@@ -89,9 +92,12 @@ def parse_publish(message: bytes) -> Publish:
     """Decode "previous-id previous-tag id tag\\n" and the payload behind it."""
     head, newline, payload = message.partition(b"\n")
     try:
+        # Spelled out: every node does this for every entry.
         previous_id, previous_tag, entry_id, tag = head.decode("ascii").split(" ")
-        previous = Cursor(EntryId.parse(previous_id), Tag(previous_tag))
-        cursor = Cursor(EntryId.parse(entry_id), Tag(tag))
+        previous_ms, _, previous_seq = previous_id.partition("-")
+        ms, _, seq = entry_id.partition("-")
+        previous = Cursor(EntryId(int(previous_ms), int(previous_seq)), Tag(previous_tag))
+        cursor = Cursor(EntryId(int(ms), int(seq)), Tag(tag))
     except ValueError as error:
         raise InvalidEntry("A message on a log's channel has no readable link.") from error
     return Publish(previous, cursor, payload if newline else None)

@@ -5,7 +5,8 @@ repaired by reading from the cursor, whose own entry must still stand in the str
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,6 +31,10 @@ RELOADS = Counter("log_reloads_total", "Boards loaded again because their histor
 HELD_PUBLISHES_MAX = 1000
 """Publishes kept while a load or repair is under way; beyond it they are forgotten and read from the stream."""
 RECENT_CURSORS_MAX = 4096
+RECENT_MS = 30_000
+"""How long an applied entry is known for one, by the ids, and up to twice as long: its publish, or the answer to its
+append, may come that much later. Of very many entries the older ones are forgotten sooner: to meet one again costs a
+reading."""
 AWAITED_CURSORS_MAX = 4096
 """Entries of this process' own that Redis has acknowledged and the log has not brought yet; milliseconds' worth."""
 
@@ -55,6 +60,8 @@ class Follow:
         self.board = board
         self.cursor: Cursor | None = None
         """The last entry handed to the reader; None until the first load."""
+        self.proven_at = -math.inf
+        """When this loop's clock said so, the entry at the cursor stood in the log, and nothing was behind it (L4)."""
         self._log = board_log
         self._tail = tail
         self._channel = keys.entries(board)
@@ -63,13 +70,16 @@ class Follow:
         self._reload_wanted = True
         self._repair_wanted = False
         self._held: list[Publish] = []
-        self._recent: dict[Cursor, None] = {}
+        self._recent: set[Cursor] = set()
+        self._recent_before: set[Cursor] = set()
+        self._recent_since_ms = 0
         self._awaited: set[Cursor] = set()
         """What this process logged or heard of, and has not seen yet."""
         self._wake = asyncio.Event()
         self._busy = True
         self._settled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._clock = asyncio.get_running_loop().time
 
     def start(self) -> None:
         """Subscribe; the first load follows the acknowledgement, so that nothing falls between them (L2)."""
@@ -124,7 +134,7 @@ class Follow:
 
         One that never comes was lost by a failover that kept our cursor's entry: no link shows that (G4).
         """
-        if self.cursor is not None and cursor not in self._recent and len(self._awaited) < AWAITED_CURSORS_MAX:
+        if self.cursor is not None and not self._is_recent(cursor) and len(self._awaited) < AWAITED_CURSORS_MAX:
             self._awaited.add(cursor)
 
     def audited(self, asked: Cursor, found: Cursor | None) -> None:
@@ -134,6 +144,8 @@ class Follow:
         if found == asked:
             if self._awaited:  # logged since the audit asked, or lost: a read tells
                 self._repair()
+            else:
+                self.proven_at = self._clock()
             return
         if found is None and self._in_stream:
             log.warning("log_lost", board=self.board, cursor=str(asked))
@@ -144,7 +156,7 @@ class Follow:
     def _accept(self, publish: Publish) -> None:
         if publish.previous == self.cursor and publish.payload is not None:
             self._apply([RawEntry(publish.cursor, publish.payload)])
-        elif publish.cursor not in self._recent:
+        elif not self._is_recent(publish.cursor):
             if self.cursor is not None and publish.cursor.id > self.cursor.id:
                 self.logged(publish.cursor)
             self._repair()
@@ -158,7 +170,7 @@ class Follow:
     def _apply(self, raw: Sequence[RawEntry]) -> None:
         """Hand entries over, then move the cursor; a rebase says that history was lost: load again (L6)."""
         entries, _ = decode(raw)
-        if any(entry.payload.kind is EntryKind.REBASE for entry in entries):
+        if EntryKind.REBASE in [entry.payload.kind for entry in entries]:
             log.warning("log_rebased", board=self.board)
             self._reload_wanted = True
             self._repair()
@@ -166,8 +178,10 @@ class Follow:
         self._reader.entries(entries)
         self.cursor = raw[-1].cursor
         self._in_stream = True
-        self._remember(entry.cursor for entry in raw)
-        self._miss([cursor for cursor in self._awaited if cursor.id <= self.cursor.id])
+        self.proven_at = self._clock()
+        self._remember([entry.cursor for entry in raw])
+        if self._awaited:
+            self._miss([cursor for cursor in self._awaited if cursor.id <= self.cursor.id])
 
     def _miss(self, lost: Sequence[Cursor]) -> None:
         """Load again if entries were acknowledged to us that the log has passed over: that asks the editors (L5)."""
@@ -178,12 +192,17 @@ class Follow:
             self._reload_wanted = True
             self._repair()
 
-    def _remember(self, cursors: Iterable[Cursor]) -> None:
-        for cursor in cursors:
-            self._recent[cursor] = None
-            self._awaited.discard(cursor)
-        while len(self._recent) > RECENT_CURSORS_MAX:
-            del self._recent[next(iter(self._recent))]
+    def _remember(self, cursors: Sequence[Cursor]) -> None:
+        """Know entries for applied ones, for a while: of thousands of boards each needs a few only."""
+        now_ms = cursors[-1].id.ms
+        if now_ms - self._recent_since_ms > RECENT_MS or len(self._recent) >= RECENT_CURSORS_MAX // 2:
+            self._recent_before, self._recent, self._recent_since_ms = self._recent, set(), now_ms
+        self._recent.update(cursors)
+        if self._awaited:
+            self._awaited.difference_update(cursors)
+
+    def _is_recent(self, cursor: Cursor) -> bool:
+        return cursor in self._recent or cursor in self._recent_before
 
     async def _work(self) -> None:
         """Load and repair whenever asked; between, publishes are applied as they come, without this task."""
@@ -249,7 +268,7 @@ class Follow:
         self._reader.loaded(loaded)  # before the cursor moves: what it stands for must have reached the members (L5)
         self.cursor = loaded.cursor
         self._in_stream = loaded.in_stream
-        self._recent.clear()
+        self._recent, self._recent_before = set(), set()
         self._awaited = {cursor for cursor in self._awaited if cursor.id > loaded.cursor.id}
         self._remember([*(entry.cursor for entry in loaded.entries), loaded.cursor])
 

@@ -33,10 +33,10 @@ class EntryId(NamedTuple):
     """Counts the entries within that millisecond."""
 
     @classmethod
-    def parse(cls, text: str | bytes) -> Self:
+    def parse(cls, text: bytes) -> Self:
         """Read Redis' "ms-seq"."""
-        ms, _, seq = (text.decode("ascii") if isinstance(text, bytes) else text).partition("-")
         try:
+            ms, _, seq = text.decode("ascii").partition("-")
             return cls(int(ms), int(seq))
         except ValueError as error:
             raise InvalidEntry(f"{text!r} is not a stream entry id.") from error

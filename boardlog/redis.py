@@ -2,8 +2,9 @@
 
 import asyncio
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from enum import Enum
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -14,19 +15,36 @@ from redis.asyncio.connection import AbstractConnection, Connection, ConnectionP
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import (
     OutOfMemoryError,
+    ReadOnlyError,
     RedisClusterException,
     RedisError,
 )
 
 from boardlog.errors import InvalidSetting, LogFull, StorageUnavailable
+from boardlog.requests import Call, Requests
 
 Redis = RedisClient | RedisCluster
 COMMAND_TIMEOUT_SECONDS = 5.0
 SENTINEL_TIMEOUT_SECONDS = 1.0
 """A Sentinel that takes longer is passed over: the next one is asked."""
 SENTINEL_PORT, SERVER_PORT = 26379, 6379
+
+
+_NOT_HERE = (ReadOnlyError, RedisConnectionError)
+"""Refusals after which only another connection helps: the same address may lead to the new master by now."""
+
+
+class Traffic(Enum):
+    """What shares a connection, and so waits for what was sent before it."""
+
+    APPENDS = "appends"
+    PRESENCE = "presence"
+    """It may be much, and holds up no append."""
+    REST = "rest"
+    """What reads, above all: its replies may be large."""
 
 
 def connect(url: str) -> Redis:
@@ -54,7 +72,7 @@ def _client(url: str) -> Redis:
     transport, _, kind = urlsplit(url).scheme.partition("+")
     match kind:
         case "":
-            return RedisClient.from_pool(_cancellable(ConnectionPool.from_url(url, **_options())))
+            return RedisClient.from_pool(_cancellable(_Pool.from_url(url, **_options())))
         case "sentinel":
             return _master(transport, url)
         case "cluster":
@@ -83,7 +101,7 @@ def _master(transport: str, url: str) -> RedisClient:
     tls = {option: value for option, value in options.items() if option.startswith("ssl")}
     sentinels = {**_options(), **timeouts, **tls, "password": options.pop("sentinel_password", None)}
     manager = Sentinel(_nodes(url, SENTINEL_PORT), sentinel_kwargs=sentinels)
-    pool = _MasterPool(unquote(name), manager, **_options() | options)  # type: ignore[no-untyped-call]
+    pool = _MasterPool(unquote(name), manager, **_options() | options)
     return RedisClient.from_pool(_cancellable(pool))
 
 
@@ -115,7 +133,15 @@ def _cluster(transport: str, url: str) -> RedisCluster:
     # MOVED corrects one slot at a time: the library's way to ask anew breaks every connection that is in use.
     nodes = [ClusterNode(host, port) for host, port in _nodes(url, SERVER_PORT)]
     options = _given(transport, url, path=urlsplit(url).path)
-    return _Cluster(startup_nodes=nodes, reinitialize_steps=0, **_options() | options)
+    client = _Cluster(startup_nodes=nodes, reinitialize_steps=0, **_options() | options)
+    for command in ("XRANGE", "XREVRANGE"):
+        client.set_response_callback(command, _as_given)  # type: ignore[arg-type]
+    return client
+
+
+def _as_given(reply: Any, **_: Any) -> Any:
+    """Return a reply as the server gives it, and as `request` returns it."""
+    return reply
 
 
 def _given(transport: str, url: str, path: str) -> dict[str, Any]:
@@ -146,7 +172,31 @@ class _Cluster(RedisCluster):
         await self.nodes_manager.aclose("startup_nodes")
 
 
-class _MasterPool(SentinelConnectionPool):
+class _Pool(ConnectionPool):
+    """Connections to one server, and beside them those that are kept for requests: they are left and closed together.
+
+    What leaves idle connections is the knowledge that they lead to a server that is not the master any more.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._requests = {traffic: Requests(self._connect, COMMAND_TIMEOUT_SECONDS) for traffic in Traffic}
+        super().__init__(*args, **kwargs)
+
+    def requests(self, traffic: Traffic) -> Requests:
+        """Return the way for some traffic."""
+        return self._requests[traffic]
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        """See ConnectionPool."""
+        for requests in self._requests.values():
+            requests.close() if inuse_connections else requests.leave()
+        await super().disconnect(inuse_connections)
+
+    async def _connect(self) -> AbstractConnection:
+        return await _connected(self.make_connection())  # type: ignore[no-untyped-call]
+
+
+class _MasterPool(_Pool, SentinelConnectionPool):
     """Connections to the current master; once closed for good, those to the Sentinels are closed too."""
 
     async def get_master_address(self) -> tuple[str, int]:
@@ -186,8 +236,29 @@ async def subscriber(redis: Redis) -> Connection:
             connection = node.connection_class(**node.connection_kwargs, retry=Retry(NoBackoff(), 0))
         else:
             connection = redis.connection_pool.make_connection()
+        return await _connected(connection)
+
+
+async def _connected(connection: Connection) -> Connection:
+    try:
         await connection.connect()
+    except BaseException:
+        await connection.disconnect(nowait=True)  # cancelled on the way, it would be left open
+        raise
     return connection
+
+
+async def request(redis: RedisClient, calls: Sequence[Call], traffic: Traffic) -> list[Any]:
+    """Have one server carry out calls; an error reply is an exception among the replies.
+
+    Raises StorageUnavailable: then any of them was carried out, or not. Cancelled, it leaves the same in doubt.
+    """
+    pool: Any = redis.connection_pool
+    with unavailable():
+        replies: list[Any] = await pool.requests(traffic).send(calls)
+    if any(isinstance(reply, _NOT_HERE) for reply in replies):
+        await pool.disconnect(inuse_connections=False)
+    return replies
 
 
 def has_sentinel(redis: Redis) -> bool:
@@ -195,7 +266,7 @@ def has_sentinel(redis: Redis) -> bool:
     return isinstance(redis, RedisClient) and isinstance(redis.connection_pool, _MasterPool)
 
 
-async def is_replaced(redis: Redis, connection: Connection) -> bool:
+async def is_replaced(redis: Redis, connection: AbstractConnection) -> bool:
     """Return whether Sentinel names another master than the one that a subscriber's connection leads to.
 
     Then the pool leaves that one, too: for some ten seconds, until Sentinel makes it a replica, it would take entries
@@ -206,7 +277,7 @@ async def is_replaced(redis: Redis, connection: Connection) -> bool:
         address = await pool.get_master_address()
     except (RedisError, OSError):
         return False
-    return bool(address != (connection.host, connection.port))
+    return bool(address != (connection.host, connection.port))  # type: ignore[attr-defined]
 
 
 async def check(redis: Redis) -> None:

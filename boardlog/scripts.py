@@ -4,21 +4,20 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib.resources import files
 from typing import Any, Self
 
 from redis.asyncio import Redis as RedisClient
 from redis.asyncio import RedisCluster
 from redis.asyncio.cluster import ClusterNode
-from redis.exceptions import ClusterDownError, NoScriptError, ReadOnlyError
+from redis.exceptions import ClusterDownError, NoScriptError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from boardlog.errors import StorageUnavailable
-from boardlog.redis import Redis, refusal, unavailable
-
-Call = tuple[str | bytes, ...]
+from boardlog.redis import Redis, Traffic, refusal, request, unavailable
+from boardlog.requests import Call
 
 _NODE_FAILED = (StorageUnavailable, RedisConnectionError, RedisTimeoutError, ClusterDownError)
 """In place of a reply: the node of a cluster that should have given it is down, or cut off."""
@@ -52,6 +51,7 @@ class Scripts:
     trim: Script = field(default_factory=lambda: Script.named("trim"))
     rebase: Script = field(default_factory=lambda: Script.named("rebase"))
     mark_due: Script = field(default_factory=lambda: Script.named("mark_due"))
+    audit: Script = field(default_factory=lambda: Script.named("audit"))
     claim: Script = field(default_factory=lambda: Script.named("claim"))
     release: Script = field(default_factory=lambda: Script.named("release"))
 
@@ -69,32 +69,32 @@ class Scripts:
         (reply,) = answered(await self.pipeline([call]))
         return reply
 
-    async def pipeline(self, calls: Sequence[Call]) -> list[Any]:
+    async def pipeline(self, calls: Sequence[Call], traffic: Traffic = Traffic.REST) -> list[Any]:
         """Send all calls at once; one that was refused, or got no answer, gives its exception in place of a reply.
 
         A server that has just started, or become the master, knows no script: it is sent the text in place of the hash,
         which it keeps.
         """
-        replies = await self._send(calls)
+        replies = await self._send(calls, traffic)
         unknown = [index for index, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
             again = [self._with_text(calls[index]) for index in unknown]
-            for index, reply in zip(unknown, await self._send(again), strict=True):
+            for index, reply in zip(unknown, await self._send(again, traffic), strict=True):
                 replies[index] = reply
         return replies
 
     def _with_text(self, call: Call) -> Call:
-        scripts = (self.append, self.birth, self.trim, self.rebase, self.mark_due, self.claim, self.release)
-        return ("EVAL", next(script.text for script in scripts if script.sha == call[1]), *call[2:])
+        scripts = (getattr(self, one.name) for one in fields(self))
+        text = next(script.text for script in scripts if isinstance(script, Script) and script.sha == call[1])
+        return ("EVAL", text, *call[2:])
 
-    async def _send(self, calls: Sequence[Call]) -> list[Any]:
+    async def _send(self, calls: Sequence[Call], traffic: Traffic) -> list[Any]:
         if isinstance(self.redis, RedisCluster):
             return await _send_to_nodes(self.redis, calls)
-        replies = await _replies(self.redis, calls)
-        if any(isinstance(reply, ReadOnlyError) for reply in replies):
-            # It was the master when we connected; the same address may lead to the new one by now.
-            await self.redis.connection_pool.disconnect(inuse_connections=False)
-        return replies
+        try:
+            return await request(self.redis, calls, traffic)
+        except StorageUnavailable as error:
+            return [error] * len(calls)
 
 
 def answered(replies: list[Any]) -> list[Any]:
@@ -105,12 +105,12 @@ def answered(replies: list[Any]) -> list[Any]:
     return replies
 
 
-async def _replies(redis: Redis, calls: Sequence[Call], **target: ClusterNode) -> list[Any]:
+async def _replies(redis: RedisCluster, calls: Sequence[Call], node: ClusterNode) -> list[Any]:
     try:
         with unavailable():
             async with redis.pipeline(transaction=False) as pipe:
                 for call in calls:
-                    pipe.execute_command(*call, **target)
+                    pipe.execute_command(*call, target_nodes=node)
                 replies: list[Any] = await pipe.execute(raise_on_error=False)
                 return replies
     except StorageUnavailable as error:
@@ -131,7 +131,7 @@ async def _send_to_nodes(redis: RedisCluster, calls: Sequence[Call]) -> list[Any
     replies: list[Any] = [None] * len(calls)
 
     async def send(node: ClusterNode, indexes: list[int]) -> None:
-        given = await _replies(redis, [calls[index] for index in indexes], target_nodes=node)
+        given = await _replies(redis, [calls[index] for index in indexes], node)
         for index, reply in zip(indexes, given, strict=True):
             replies[index] = reply
         if any(isinstance(reply, _NODE_FAILED) for reply in given):

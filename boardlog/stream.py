@@ -4,18 +4,18 @@ Each method is one attempt: StorageUnavailable means that its outcome is unknown
 (`retry.py`, L10): every operation here may be repeated.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from boardlog import redis as redis_module
+from boardlog.due import Marking, RedisDue
 from boardlog.entry import ANCHOR, EntryKind, Payload, from_fields, pack
 from boardlog.errors import NoLog, StorageUnavailable
 from boardlog.ids import BoardId, Cursor, EntryId, Tag
 from boardlog.keys import Keys
-from boardlog.redis import Redis, refusal, unavailable
-from boardlog.scripts import Call, Scripts, answered
+from boardlog.redis import Redis, Traffic, refusal, unavailable
+from boardlog.requests import Call
+from boardlog.scripts import Scripts, answered
 
 PUBLISH_PAYLOAD_BYTES_MAX = 64 * 1024
 """Larger entries are announced by their link alone: subscribers' buffers on the server are limited (L3)."""
@@ -27,9 +27,8 @@ PAGE_BYTES = 1024 * 1024
 """What a page is cut to once their size is known: Redis holds every reply in memory until it is taken."""
 ENTRY_BYTES = 1024
 """What an entry is reckoned to take in a reader's memory beside its payload."""
-DUE_AFTER_MS = 30_000
-"""A changed board is compacted within about this time."""
 
+_PUBLISH_PAYLOAD_BYTES_MAX = str(PUBLISH_PAYLOAD_BYTES_MAX)
 _REBASE = pack(Payload(EntryKind.REBASE, ()))
 
 
@@ -114,37 +113,30 @@ class Streams(Protocol):
         """Return how much memory is used where the logs are kept: of several servers, the fullest one's (G5)."""
 
 
-@dataclass(frozen=True, slots=True)
 class RedisStreams:
     """Streams on a Redis or Valkey server, or on a cluster of them."""
 
-    redis: Redis
-    scripts: Scripts
-    keys: Keys
-    _unmarked: set[BoardId] = field(default_factory=set)
-    """Boards that an append to a cluster has changed, not yet marked due."""
-    _marking: set[asyncio.Task[None]] = field(default_factory=set)
+    def __init__(self, redis: Redis, scripts: Scripts, keys: Keys) -> None:
+        """Keep the logs where `redis` leads."""
+        self.redis = redis
+        self.scripts = scripts
+        self.keys = keys
+        self.marking = Marking(RedisDue(redis, scripts, keys))
 
     async def append_many(self, appends: Sequence[Append]) -> list[Appended | NoLog | StorageUnavailable]:
-        """See Streams."""
+        """See Streams. The marks follow the appends, somewhat later."""
         if not appends:
             return []
-        append = self.scripts.append
+        script, keys = self.scripts.append, self.keys
         calls = [
-            append.call(
-                [self.keys.log(board)], [tag, payload, self.keys.entries(board), str(PUBLISH_PAYLOAD_BYTES_MAX)]
-            )
+            script.call([keys.log(board)], [tag, payload, keys.entries(board), _PUBLISH_PAYLOAD_BYTES_MAX])
             for board, tag, payload in appends
         ]
-        # The mark follows the append: a worker that claims the board because of it must find the entry.
-        if self.scripts.in_order:
-            calls.append(self._mark([board for board, _, _ in appends]))
-        replies = await self.scripts.pipeline(calls)
-        outcomes = [_appended(reply, append) for reply, append in zip(replies, appends, strict=False)]
-        if not self.scripts.in_order:
-            self._mark_later(
-                append.board for append, outcome in zip(appends, outcomes, strict=True) if isinstance(outcome, Appended)
-            )
+        replies = await self.scripts.pipeline(calls, Traffic.APPENDS)
+        outcomes = [_appended(reply, append) for reply, append in zip(replies, appends, strict=True)]
+        self.marking.changed(
+            append.board for append, outcome in zip(appends, outcomes, strict=True) if isinstance(outcome, Appended)
+        )
         return outcomes
 
     async def birth(self, board: BoardId, anchor: Cursor, rebase_tag: Tag) -> None:
@@ -192,15 +184,18 @@ class RedisStreams:
 
     async def audit(self, positions: Sequence[tuple[BoardId, Cursor]]) -> list[Cursor | None]:
         """See Streams. While a node of a cluster is away nothing is new of its boards; the others' heads are told."""
-        calls = [("XRANGE", self.keys.log(board), str(cursor.id), "+", "COUNT", "2") for board, cursor in positions]
-        replies = await self.scripts.pipeline(calls)
-        if all(isinstance(reply, Exception) for reply in replies):
-            answered(replies)
-        found: list[Cursor | None] = []
-        for reply, (_, cursor) in zip(replies, positions, strict=True):
-            after = [cursor] if isinstance(reply, Exception) else [from_fields(*entry)[0] for entry in reply]
-            found.append(after[-1] if after and after[0] == cursor else None)
-        return found
+        if self.scripts.in_order:
+            found = await self.scripts.call(self._audit(positions))
+        else:
+            replies = await self.scripts.pipeline([self._audit([position]) for position in positions])
+            if replies and all(isinstance(reply, Exception) for reply in replies):
+                answered(replies)
+            found = [1 if isinstance(reply, Exception) else reply[0] for reply in replies]
+        return [_audited(one, cursor) for one, (_, cursor) in zip(found, positions, strict=True)]
+
+    def _audit(self, positions: Sequence[tuple[BoardId, Cursor]]) -> Call:
+        args = [part for _, cursor in positions for part in (str(cursor.id), cursor.tag)]
+        return self.scripts.audit.call([self.keys.log(board) for board, _ in positions], args)
 
     async def trim(self, board: BoardId, own: Cursor, keep_from: EntryId) -> int | None:
         """See Streams."""
@@ -237,25 +232,7 @@ class RedisStreams:
     async def publish_presence(self, messages: Sequence[tuple[BoardId, bytes]]) -> None:
         """See Streams."""
         calls = [("PUBLISH", self.keys.presence(board), message) for board, message in messages]
-        answered(await self.scripts.pipeline(calls))
-
-    def _mark(self, boards: Sequence[BoardId]) -> Call:
-        return self.scripts.mark_due.call([self.keys.due], [str(DUE_AFTER_MS), *boards])
-
-    def _mark_later(self, boards: Iterable[BoardId]) -> None:
-        """Mark boards due on another node of a cluster, which nobody waits for (L9)."""
-        self._unmarked.update(boards)
-        if self._unmarked and not self._marking:
-            self._marking.add(asyncio.create_task(self._mark_all()))
-
-    async def _mark_all(self) -> None:
-        try:
-            while self._unmarked:
-                boards = list(self._unmarked)
-                self._unmarked.clear()
-                await self.scripts.pipeline([self._mark(boards)])  # a failure costs only time: the sweep finds them
-        finally:
-            self._marking.clear()  # at once: what comes in the next turn needs a task of its own
+        answered(await self.scripts.pipeline(calls, Traffic.PRESENCE))
 
     async def memory(self) -> Memory:
         """See Streams."""
@@ -290,3 +267,11 @@ def _appended(reply: Any, append: Append) -> Appended | NoLog | StorageUnavailab
     previous_id, previous_tag, entry_id = reply
     previous = Cursor(EntryId.parse(previous_id), Tag(previous_tag.decode("latin-1")))
     return Appended(previous, Cursor(EntryId.parse(entry_id), append.tag))
+
+
+def _audited(found: Any, cursor: Cursor) -> Cursor | None:
+    """Turn what the script says of a position into what is after it."""
+    if isinstance(found, int):
+        return cursor if found else None
+    entry_id, tag = found
+    return Cursor(EntryId.parse(entry_id), Tag(tag.decode("latin-1")))

@@ -6,18 +6,17 @@ finds it open. After every (re)subscription the listener hears `subscribed`: wha
 """
 
 import asyncio
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
 
 import structlog
-from redis.asyncio.connection import Connection
 from redis.exceptions import RedisError
 
 from boardlog.errors import StorageUnavailable
-from boardlog.redis import Redis, has_sentinel, is_replaced, subscriber
+from boardlog.line import Line
+from boardlog.redis import Redis, has_sentinel, is_replaced, subscriber, unavailable
 from boardlog.retry import retrying_forever
 
 log = structlog.get_logger()
@@ -67,7 +66,9 @@ class Tail:
         self._linger_seconds = linger_seconds
         self._channels: dict[bytes, _Channel] = {}
         self._dirty: dict[bytes, None] = {}
-        self._wake = asyncio.Event()
+        """What may differ from what the server was last asked for; it is asked in the next turn of the loop."""
+        self._line: Line | None = None
+        self._clock: Callable[[], float] = lambda: 0.0
         self._heard_at = 0.0
         self.connected = False
 
@@ -97,48 +98,59 @@ class Tail:
 
     async def run(self) -> None:
         """Keep the subscriptions until cancelled, reconnecting for as long as it takes."""
+        self._clock = asyncio.get_running_loop().time
         while True:
-            connection = await self._connect()
+            lost: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+            line = await self._connect(lost)
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._read(connection))
-                    tasks.create_task(self._write(connection))
-                    tasks.create_task(self._watch(connection))
+                    tasks.create_task(self._watch(line))
                     if has_sentinel(self._redis):
-                        tasks.create_task(self._watch_master(connection))
+                        tasks.create_task(self._watch_master(line))
+                    raise await lost
             except* (RedisError, OSError) as errors:
                 log.warning("tail_disconnected", reason=str(errors.exceptions[0]))
             finally:
                 self.connected = False
-                await connection.disconnect(nowait=True)
+                self._line = None
+                line.close()
             await asyncio.sleep(RECONNECT_PAUSE_SECONDS)  # a server that accepts and hangs up must not spin us
 
-    async def _connect(self) -> Connection:
+    async def _connect(self, lost: asyncio.Future[Exception]) -> Line:
         """Connect, trying with jitter until it works, and ask for every channel anew."""
         again = retrying_forever(StorageUnavailable, wait_seconds_max=RECONNECT_WAIT_SECONDS_MAX)
-        connection: Connection = await again(subscriber, self._redis)
+        line: Line = await again(self._subscribe, lost)
+        self._line = line
         self.connected = True
-        self._heard_at = asyncio.get_running_loop().time()
+        self._heard_at = self._clock()
         self._channels = {name: channel for name, channel in self._channels.items() if channel.listener is not None}
         for name, channel in self._channels.items():
             channel.asked, channel.unanswered = False, 0
             self._touch(name)
         log.info("tail_connected", channels=len(self._channels))
-        return connection
+        return line
+
+    async def _subscribe(self, lost: asyncio.Future[Exception]) -> Line:
+        def note(error: Exception) -> None:
+            if not lost.done():  # it is, if we are being cancelled
+                lost.set_result(error)
+
+        line = Line(await subscriber(self._redis), self._received, note)
+        with unavailable():
+            await line.take_over()
+        return line
 
     def _touch(self, name: bytes) -> None:
+        if not self._dirty:
+            asyncio.get_running_loop().call_soon(self._ask)
         self._dirty[name] = None
-        self._wake.set()
 
-    async def _write(self, connection: Connection) -> None:
+    def _ask(self) -> None:
         """Send what is wanted and not yet asked for, many channels to a command."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            dirty, self._dirty = self._dirty, {}
+        dirty, self._dirty = self._dirty, {}
+        if self._line is not None:  # else all of it is asked for once there is a connection
             for command, names in self._changes(dirty):
-                for some in _chunks(names, CHANNELS_PER_COMMAND_MAX):
-                    await connection.send_command(command, *some)
+                self._line.send((command, *some) for some in _chunks(names, CHANNELS_PER_COMMAND_MAX))
 
     def _changes(self, dirty: Iterable[bytes]) -> list[tuple[str, list[bytes]]]:
         """Note and return the commands that bring the server to what is wanted now."""
@@ -153,11 +165,9 @@ class Tail:
             (subscribe if channel.asked else unsubscribe).append(name)
         return [("SUBSCRIBE", subscribe), ("UNSUBSCRIBE", unsubscribe)]
 
-    async def _read(self, connection: Connection) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            reply: Any = await connection.read_response(disable_decoding=True, timeout=math.inf)
-            self._heard_at = loop.time()
+    def _received(self, replies: list[Any]) -> None:
+        self._heard_at = self._clock()
+        for reply in replies:
             if isinstance(reply, list) and len(reply) == 3:
                 self._handle(*reply)
 
@@ -182,20 +192,19 @@ class Tail:
         if channel is not None and channel.listener is listener and channel.is_open:
             listener.subscribed()
 
-    async def _watch(self, connection: Connection) -> None:
+    async def _watch(self, line: Line) -> None:
         """Ping, and break a connection that has fallen silent."""
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(PING_SECONDS)
-            if loop.time() - self._heard_at > SILENCE_SECONDS_MAX:
+            if self._clock() - self._heard_at > SILENCE_SECONDS_MAX:
                 raise ConnectionError("Redis has not answered for too long.")
-            await connection.send_command("PING", check_health=False)
+            line.send([("PING",)])
 
-    async def _watch_master(self, connection: Connection) -> None:
+    async def _watch_master(self, line: Line) -> None:
         """Break a connection to a master that was replaced: it may live on, and hear nothing any more."""
         while True:
             await asyncio.sleep(MASTER_CHECK_SECONDS)
-            if await is_replaced(self._redis, connection):
+            if await is_replaced(self._redis, line.connection):
                 raise ConnectionError("Sentinel names another master.")
 
 

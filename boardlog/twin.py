@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import count
 
-from boardlog.due import Claim
+from boardlog.due import DUE_AFTER_MS, Claim
 from boardlog.entry import ANCHOR, EntryKind, Payload, pack
 from boardlog.errors import BoardNotFound, LogFull, NoLog, StaleSnapshot, StorageUnavailable
 from boardlog.ids import GENESIS, BoardId, Cursor, EntryId, Tag
 from boardlog.keys import Keys
 from boardlog.merge import EMPTY_STATE_VECTOR, EMPTY_UPDATE
 from boardlog.snapshots import LIST_BOARDS_MAX, BoardSummary, Quarantined, Snapshot
-from boardlog.stream import DUE_AFTER_MS, PUBLISH_PAYLOAD_BYTES_MAX, Append, Appended, Memory, RawEntry, beginning
+from boardlog.stream import PUBLISH_PAYLOAD_BYTES_MAX, Append, Appended, Memory, RawEntry, beginning
 
 Clock = Callable[[], int]
 """Milliseconds since the epoch, as the server's clock has them: it may be set back."""

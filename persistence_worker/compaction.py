@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 import structlog
 from prometheus_client import Counter
 
+from boardlog.due import DUE_AFTER_MS
 from boardlog.entry import EntryKind
 from boardlog.errors import BoardLogError, BoardNotFound, StaleSnapshot
 from boardlog.folding import OutOfTime
@@ -17,7 +18,6 @@ from boardlog.ids import BoardId, Cursor, EntryId
 from boardlog.log import BoardLog, Loaded
 from boardlog.merge import Folded
 from boardlog.snapshots import STATE_BYTES_MAX, Quarantined, Snapshot
-from boardlog.stream import DUE_AFTER_MS
 from boardlog.telemetry import METRICS
 from persistence_worker.plan import SCARCE_SETTLE_MS, SETTLE_MS, Fold, Found, Rebase, Skip, Trim, plan
 

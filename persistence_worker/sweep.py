@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import structlog
 from prometheus_client import Counter, Gauge
 
-from boardlog.due import Due
+from boardlog.due import DUE_AFTER_MS, Due
 from boardlog.errors import BoardLogError, StorageUnavailable
 from boardlog.ids import BoardId
 from boardlog.snapshots import Snapshots
-from boardlog.stream import DUE_AFTER_MS, Streams
+from boardlog.stream import Streams
 from boardlog.telemetry import METRICS
 from persistence_worker.outage import Outage
 

@@ -8,11 +8,11 @@ from contextlib import suppress
 import structlog
 from prometheus_client import Counter, Histogram
 
-from boardlog.due import Claim, Due
+from boardlog.due import DUE_AFTER_MS, Claim, Due
 from boardlog.errors import BoardLogError, StorageUnavailable
 from boardlog.ids import BoardId
 from boardlog.retry import retrying
-from boardlog.stream import DUE_AFTER_MS, Streams
+from boardlog.stream import Streams
 from boardlog.telemetry import METRICS
 from persistence_worker.compaction import Compaction, Done, Outcome
 from persistence_worker.outage import Outage

@@ -9,13 +9,14 @@ from typing import Any, cast
 
 import pytest
 
+from boardlog.due import DUE_AFTER_MS
 from boardlog.entry import EntryKind, unpack
 from boardlog.errors import StorageUnavailable
 from boardlog.folding import Folder
 from boardlog.ids import GENESIS, BoardId, EntryId, Tag
 from boardlog.log import BoardLog
 from boardlog.snapshots import Snapshots
-from boardlog.stream import DUE_AFTER_MS, Streams
+from boardlog.stream import Streams
 from persistence_worker import compaction as compaction_module
 from persistence_worker.compaction import BoardTooLarge, Compaction, Done, Outcome
 from persistence_worker.plan import SCARCE_SETTLE_MS, SETTLE_MS

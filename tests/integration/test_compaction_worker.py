@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from boardlog.due import DUE_AFTER_MS
 from boardlog.errors import InvalidUpdate, StorageUnavailable
 from boardlog.folding import OutOfTime, Partly
 from boardlog.ids import BoardId
 from boardlog.merge import Folded, fold
-from boardlog.stream import DUE_AFTER_MS
 from boardlog.telemetry import metrics_page
 from persistence_worker.compaction import PARTLY_AGAIN_MS
 from persistence_worker.plan import SETTLE_MS

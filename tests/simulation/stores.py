@@ -11,6 +11,7 @@ from contextvars import copy_context
 from random import Random
 from typing import Any
 
+import hiredis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from boardlog.due import Claim
@@ -146,15 +147,18 @@ class RemoteRedis:
 
 
 class Subscriber:
-    """A connection of redis-py's, as far as `boardlog.tail` uses it."""
+    """A connection of redis-py's and its transport, as far as `boardlog.line` uses them."""
 
     def __init__(self, redis: SimulatedRedis, weather: Weather) -> None:
         self.weather = weather
+        self.transport = self
         self._redis = redis
-        self._replies: asyncio.Queue[Any] = asyncio.Queue()
+        self._protocol: asyncio.Protocol | None = None
+        self._commands = hiredis.Reader()
         self._arrives_at = -math.inf
         self._sent_at = -math.inf
         self._is_open = False
+        self._reader = self._writer = self
 
     async def connect(self) -> None:
         await asyncio.sleep(self.weather.delay())
@@ -163,40 +167,46 @@ class Subscriber:
         self._is_open = True
 
     async def disconnect(self, nowait: bool = False) -> None:
+        self.abort()
+
+    async def can_read(self) -> bool:
+        return False
+
+    def set_protocol(self, protocol: asyncio.Protocol) -> None:
+        self._protocol = protocol
+
+    def abort(self) -> None:
         self._is_open = False
         self._redis.disconnect(self)
 
-    async def send_command(self, command: str, *channels: bytes, check_health: bool = True) -> None:
-        if not self._is_open:
-            raise RedisConnectionError("The connection is closed.")
+    def write(self, data: bytes) -> None:
+        self._commands.feed(data)
         loop = asyncio.get_running_loop()
-        self._sent_at = max(self._sent_at + BETWEEN_SECONDS, loop.time() + self.weather.delay())
-        loop.call_at(self._sent_at, self._carry_out, command, channels)
+        while command := self._commands.gets():
+            self._sent_at = max(self._sent_at + BETWEEN_SECONDS, loop.time() + self.weather.delay())
+            loop.call_at(self._sent_at, self._carry_out, *command)
 
-    def _carry_out(self, command: str, channels: Sequence[bytes]) -> None:
+    def _carry_out(self, command: bytes, *channels: bytes) -> None:
         if not self._is_open:
             return
-        if command == "PING":
+        if command == b"PING":
             self.push([b"pong", b""])
         for channel in channels:
-            (self._redis.subscribe if command == "SUBSCRIBE" else self._redis.unsubscribe)(channel.decode(), self)
-            self.push([command.lower().encode(), channel, 1])
+            (self._redis.subscribe if command == b"SUBSCRIBE" else self._redis.unsubscribe)(channel.decode(), self)
+            self.push([command.lower(), channel, b"1"])
 
-    def push(self, reply: Any) -> None:
+    def push(self, reply: Sequence[bytes]) -> None:
+        self._later(lambda protocol: protocol.data_received(hiredis.pack_command(tuple(reply))))
+
+    def _later(self, tell: Callable[[asyncio.Protocol], None]) -> None:
         loop = asyncio.get_running_loop()
         self._arrives_at = max(self._arrives_at + BETWEEN_SECONDS, loop.time() + self.weather.delay())
-        loop.call_at(self._arrives_at, self._replies.put_nowait, reply)
+        loop.call_at(self._arrives_at, lambda: tell(self._protocol) if self._protocol is not None else None)
 
     def cut(self) -> None:
-        self._is_open = False
-        self._redis.disconnect(self)
-        self._replies.put_nowait(None)
-
-    async def read_response(self, **_: Any) -> Any:
-        reply = await self._replies.get()
-        if reply is None:
-            raise RedisConnectionError("The connection was lost.")
-        return reply
+        self.abort()
+        if self._protocol is not None:
+            self._protocol.connection_lost(None)
 
 
 class RemoteStreams:
