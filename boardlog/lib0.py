@@ -15,6 +15,7 @@ LENGTH_MAX = 2**31 - 1
 """yrs counts in 32 bits."""
 
 _VARINT_BYTES_MAX = 8
+_VARINT_SHIFTS = tuple(range(7, 7 * _VARINT_BYTES_MAX, 7))
 _INTEGER_TOP_MAX = 0x1F
 """The most that the last of a signed integer's eight bytes may hold, for 53 bits in all."""
 
@@ -37,17 +38,17 @@ def read_varint(data: bytes, pos: int, limit: int) -> tuple[int, int]:
             raise InvalidUpdate(f"The number at byte {pos} is above {limit}.")
         return byte, pos + 1
     number = byte & 127
-    start, shift = pos, 7
-    while byte > 127:
+    start = pos
+    for shift in _VARINT_SHIFTS:
         pos += 1
         byte = data[pos]
+        if byte < 128:
+            number |= byte << shift
+            if number > limit:
+                raise InvalidUpdate(f"The number at byte {start} is {number}, above {limit}.")
+            return number, pos + 1
         number |= (byte & 127) << shift
-        shift += 7
-        if shift > 7 * _VARINT_BYTES_MAX:
-            raise InvalidUpdate(f"The number at byte {start} takes more than {_VARINT_BYTES_MAX} bytes.")
-    if number > limit:
-        raise InvalidUpdate(f"The number at byte {start} is {number}, above {limit}.")
-    return number, pos + 1
+    raise InvalidUpdate(f"The number at byte {start} takes more than {_VARINT_BYTES_MAX} bytes.")
 
 
 def read_count(update: bytes, pos: int) -> tuple[int, int]:
@@ -92,42 +93,41 @@ def skip_values(update: bytes, pos: int, count: int, depth_max: int) -> int:  # 
         while True:
             while left:
                 left -= 1
-                if keyed:
-                    size = update[pos]
+                if not keyed:
                     pos += 1
-                    if size > 127:
-                        size, pos = _end_stretch(update, begin, pos - 1)
-                        begin = pos
-                    pos += size
-                tag = update[pos]
-                pos += 1
+                elif (size := update[pos]) < 128:
+                    pos += size + 2
+                else:
+                    size, begin = _end_stretch(update, begin, pos)
+                    pos = begin + size + 1
+                tag = update[pos - 1]
                 if tag == _TEXT:
                     size = update[pos]
-                    pos += 1
-                    if size > 127:
-                        size, pos = _end_stretch(update, begin, pos - 1)
-                        begin = pos
-                    pos += size
-                elif tag in _BARE:
-                    pass
+                    if size < 128:
+                        pos += size + 1
+                    else:
+                        size, begin = _end_stretch(update, begin, pos)
+                        pos = begin + size
                 elif tag == _INTEGER:
-                    pos += 1
-                    if update[pos - 1] > 127:
-                        update[begin : pos - 1].decode()
-                        pos = begin = _skip_integer(update, pos - 1)
+                    if update[pos] < 128:
+                        pos += 1
+                    else:
+                        update[begin:pos].decode()
+                        pos = begin = _skip_integer(update, pos)
                 elif tag in _CONTAINERS:
                     outer.append((left, keyed))
                     if len(outer) > depth_max:
                         raise InvalidUpdate(f"The value at byte {pos - 1} is nested more than {depth_max} levels deep.")
                     left = update[pos]
-                    pos += 1
-                    if left > 127:
-                        left, pos = _end_stretch(update, begin, pos - 1)
-                        begin = pos
+                    if left < 128:
+                        pos += 1
+                    else:
+                        left, begin = _end_stretch(update, begin, pos)
+                        pos = begin
                     keyed = tag == OBJECT
-                else:
+                elif tag not in _BARE:
                     update[begin : pos - 1].decode()
-                    pos = begin = _skip_binary(update, pos, tag)
+                    pos = begin = pos + _FIXED_BYTES[tag] if tag in _FIXED_BYTES else _skip_bytes(update, pos, tag)
             if not outer:
                 update[begin:pos].decode()
                 return pos
@@ -142,14 +142,12 @@ def _end_stretch(update: bytes, begin: int, pos: int) -> tuple[int, int]:
     return read_count(update, pos)
 
 
-def _skip_binary(update: bytes, pos: int, tag: int) -> int:
-    """Return the position behind what follows a tag of a kind that is neither text nor a container."""
-    if tag == _BYTES:
-        size, pos = read_count(update, pos)
-        return pos + size
-    if tag in _FIXED_BYTES:
-        return pos + _FIXED_BYTES[tag]
-    raise InvalidUpdate(f"The value at byte {pos - 1} is of kind {tag}, which does not exist.")
+def _skip_bytes(update: bytes, pos: int, tag: int) -> int:
+    """Return the position behind the bytes that follow their tag, the last there is."""
+    if tag != _BYTES:
+        raise InvalidUpdate(f"The value at byte {pos - 1} is of kind {tag}, which does not exist.")
+    size, pos = read_count(update, pos)
+    return pos + size
 
 
 def _skip_integer(update: bytes, pos: int) -> int:

@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 
 from pycrdt import Doc, get_update, merge_updates
 
+from boardlog.contents import CLIENT_MAX, CLOCK_MAX
 from boardlog.errors import InvalidUpdate
 from boardlog.lib0 import read_count, read_text, read_varint
 from boardlog.links import SKIP, STRING, Intervals, Link, Links, Ranges, is_misplaced
-from boardlog.update import CLIENT_MAX, CLOCK_MAX, dissect
+from boardlog.update import dissect
 
 EMPTY_UPDATE = b"\x00\x00"
 """An update that says nothing: no content, no deletions."""

@@ -15,26 +15,19 @@ The format is documented by its implementations only: yjs (`src/utils/encoding.j
     deletes = clients, that many * (client, ranges, that many * (clock, length))
 """
 
-from collections.abc import Callable
 from itertools import pairwise
 
+from boardlog.contents import CLIENT_MAX, CLOCK_MAX, CONTENTS, VALUE_DEPTH_MAX
 from boardlog.cost import FREE_BYTES_MAX, STRUCTS_MAX, check_cost
 from boardlog.errors import InvalidUpdate
-from boardlog.lib0 import OBJECT, check_json, read_count, read_text, read_varint, skip_text, skip_values
+from boardlog.lib0 import read_count, read_varint, skip_text
 from boardlog.links import (
-    ANY,
-    BINARY,
-    DELETED,
-    DOC,
-    EMBED,
     FORMAT,
     GC,
     HAS_KEY,
     HAS_LEFT,
     HAS_RIGHT,
     SKIP,
-    STRING,
-    TYPE,
     Intervals,
     Link,
     Links,
@@ -42,24 +35,14 @@ from boardlog.links import (
     is_misplaced,
     neighbour,
 )
+from boardlog.usual import read_usual
 
-VALUE_DEPTH_MAX = 32
-"""Levels of lists and objects in one value. Thousands overflow every browser's decoder and crash pycrdt."""
 TYPE_DEPTH_MAX = 256
 """Levels of shared types that one update may build up. Deleting thousands of them overflows the stack in yjs."""
-CLOCK_MAX = 2**31 - 1
-"""Where a range of clocks ends at the latest: yrs counts in 32 bits."""
-CLIENT_MAX = 2**53 - 1
-"""The highest client id: JavaScript's largest safe integer. yrs drops the bits above."""
 
 _WITHOUT_CONTENT = frozenset({GC, SKIP})
 _KIND_BITS = 0x1F
 _HAS_NEIGHBOUR = HAS_LEFT | HAS_RIGHT
-
-_PLAIN_TYPES = frozenset({0, 1, 2, 4, 6})  # array, map, text, XML fragment, XML text
-_XML_ELEMENT, _XML_HOOK = 3, 5
-_OWN_GUID = b"\x04guid"
-"""No editor writes such a key anywhere in a subdocument's options: they are `gc`, `autoLoad` and `meta`."""
 
 
 def validate(update: bytes, *, depth_max: int = VALUE_DEPTH_MAX, type_depth_max: int = TYPE_DEPTH_MAX) -> Ranges:
@@ -70,6 +53,15 @@ def validate(update: bytes, *, depth_max: int = VALUE_DEPTH_MAX, type_depth_max:
     JSON, values nested deeper than `depth_max` or shared types deeper than `type_depth_max`;
     and for what would be too dear to integrate (`cost.py`).
     """
+    if len(update) <= FREE_BYTES_MAX and type_depth_max > 0:
+        usual = read_usual(update, depth_max)
+        if usual is not None:
+            return usual
+    return validate_walking(update, depth_max, type_depth_max)
+
+
+def validate_walking(update: bytes, depth_max: int, type_depth_max: int) -> Ranges:
+    """Do what `validate` does, also for a usual update: walk all of it, and say what is wrong with it."""
     ranges, links, has_children = _walk(update, depth_max, STRUCTS_MAX)
     if has_children:
         _check_nesting(links, type_depth_max)
@@ -159,7 +151,7 @@ def _read_struct(update: bytes, pos: int, client: int, clock: int, depth_max: in
         length, end = read_varint(update, pos, CLOCK_MAX)
         return Link(clock, info, at, pos), length, end
     kind = info & _KIND_BITS
-    read_content = _CONTENTS.get(kind)
+    read_content = CONTENTS.get(kind)
     if read_content is None:
         raise InvalidUpdate(f"The struct at byte {at} is of kind {kind} with flags {info - kind}, unknown here.")
     if kind == FORMAT and info & HAS_KEY:
@@ -223,76 +215,6 @@ def _read_deletes(update: bytes, pos: int, deletes_max: int) -> tuple[dict[int, 
             raise InvalidUpdate(f"Client {client} is said to have deletions at byte {at}, but has none.")
         deletes[client] = ranges
     return deletes, pos
-
-
-# The kinds of content: each function returns the length in clocks and the position behind the content.
-
-
-def _read_deleted(update: bytes, pos: int, _depth_max: int) -> tuple[int, int]:
-    return read_varint(update, pos, CLOCK_MAX)
-
-
-def _read_binary(update: bytes, pos: int, _depth_max: int) -> tuple[int, int]:
-    size, pos = read_count(update, pos)
-    return 1, pos + size
-
-
-def _read_string(update: bytes, pos: int, _depth_max: int) -> tuple[int, int]:
-    text, end = read_text(update, pos)
-    # JavaScript counts a character beyond the first 65,536 as two.
-    return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2, end
-
-
-def _read_embed(update: bytes, pos: int, depth_max: int) -> tuple[int, int]:
-    text, end = read_text(update, pos)
-    check_json(text, pos, depth_max)
-    return 1, end
-
-
-def _read_format(update: bytes, pos: int, depth_max: int) -> tuple[int, int]:
-    return _read_embed(update, skip_text(update, pos), depth_max)
-
-
-def _read_type(update: bytes, pos: int, _depth_max: int) -> tuple[int, int]:
-    kind = update[pos]
-    pos += 1
-    if kind == _XML_ELEMENT:
-        pos = skip_text(update, pos)
-    elif kind not in _PLAIN_TYPES:
-        # An XML hook (5) is followed by a name for yjs and by nothing for yrs.
-        raise InvalidUpdate(f"The shared type at byte {pos - 1} is of kind {kind}, which is not known here.")
-    return 1, pos
-
-
-def _read_any(update: bytes, pos: int, depth_max: int) -> tuple[int, int]:
-    count, pos = read_count(update, pos)
-    return count, skip_values(update, pos, count, depth_max)
-
-
-def _read_doc(update: bytes, pos: int, depth_max: int) -> tuple[int, int]:
-    pos = skip_text(update, pos)
-    if update[pos] != OBJECT:
-        # yjs reads properties of it, which throws for null and undefined.
-        raise InvalidUpdate(f"The options of the subdocument at byte {pos} are not an object.")
-    end = skip_values(update, pos, 1, depth_max)
-    if _OWN_GUID in update[pos:end]:
-        # It takes the place of the one before it. As a number it shifts all texts that a browser encodes with it, those
-        # of others too, while they wait for something.
-        raise InvalidUpdate(f"The options of the subdocument at byte {pos} name it a second time.")
-    return 1, end
-
-
-# JSON content (2) is of old yjs versions only, and yrs reads one string more of it than there is.
-_CONTENTS: dict[int, Callable[[bytes, int, int], tuple[int, int]]] = {
-    DELETED: _read_deleted,
-    BINARY: _read_binary,
-    STRING: _read_string,
-    EMBED: _read_embed,
-    FORMAT: _read_format,
-    TYPE: _read_type,
-    ANY: _read_any,
-    DOC: _read_doc,
-}
 
 
 def _check_nesting(links: Links, type_depth_max: int) -> None:

@@ -4,15 +4,17 @@ import base64
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 from pycrdt import Array, Doc, Map, Text, merge_updates
 
+from boardlog.contents import VALUE_DEPTH_MAX
 from boardlog.errors import InvalidUpdate
+from boardlog.links import Ranges
 from boardlog.merge import EMPTY_UPDATE
-from boardlog.update import validate
+from boardlog.update import TYPE_DEPTH_MAX, validate, validate_walking
 from tests.fuzz.oracles import History, Oracle, oracles
 from tests.fuzz.seeds import again, seeds
 from tests.fuzz.updates import How, Mutator
@@ -36,6 +38,14 @@ CONTRADICTED = (
 def readers() -> Iterator[tuple[Oracle, Oracle]]:
     with oracles() as both:
         yield both
+
+
+def taken(validated: Callable[[], Ranges]) -> Ranges | None:
+    """Return what an update speaks of, None if it is refused."""
+    try:
+        return validated()
+    except InvalidUpdate:
+        return None
 
 
 def yjs_session(yjs: Oracle, seed: int) -> list[bytes]:
@@ -179,9 +189,9 @@ def test_G6_what_is_accepted_hurts_no_reader_and_is_read_alike(
     for _ in range(MUTANTS_PER_SEED // len(How)):
         counts["mutants"] += 1
         mutant = mutator.mutant(how)
-        try:
-            validate(mutant)
-        except InvalidUpdate:
+        ranges = taken(lambda mutant=mutant: validate(mutant))
+        assert ranges == taken(lambda mutant=mutant: validate_walking(mutant, VALUE_DEPTH_MAX, TYPE_DEPTH_MAX)), mutant
+        if ranges is None:
             continue
         counts["accepted"] += 1
         accepted.append(mutant)

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import pairwise
 
+from boardlog.contents import CLIENT_MAX, CLOCK_MAX
 from boardlog.lib0 import read_varint
-from boardlog.update import CLIENT_MAX, CLOCK_MAX, dissect
+from boardlog.update import dissect
 from boardlog.wire import write_varuint
 
 GC, DELETED, JSON, BINARY, STRING, EMBED, FORMAT, TYPE, ANY, DOC, SKIP = range(11)

@@ -38,11 +38,11 @@ def test_G6_below_the_bounds_the_same_is_taken(update: bytes) -> None:
 
 
 def test_G6_a_claim_of_too_many_structs_is_refused_before_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("boardlog.update.STRUCTS_MAX", 100)
-    for update in (bombs.one_key(101), bombs.update_of([], {1: [(2 * clock, 1) for clock in range(101)]})):
+    monkeypatch.setattr("boardlog.update.STRUCTS_MAX", 200)
+    for update in (bombs.one_key(201), bombs.update_of([], {1: [(2 * clock, 1) for clock in range(201)]})):
         with pytest.raises(InvalidUpdate, match="1 structs or deletions too many"):
             validate(update)
-    validate(bombs.one_key(100))
+    validate(bombs.one_key(200))
 
 
 def test_L13_a_board_with_a_long_history_of_thousands_of_clients_is_taken() -> None:

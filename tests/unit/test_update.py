@@ -1,6 +1,7 @@
 """What `validate` takes and refuses. Case by case, what it refuses made yjs 13.6 or pycrdt 0.14 throw, or part (G6)."""
 
 import random
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,14 +10,28 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pycrdt import Array, Doc, Map, Text, get_state, get_update, merge_updates
 
+from boardlog.contents import CLIENT_MAX, CLOCK_MAX, VALUE_DEPTH_MAX
 from boardlog.errors import InvalidUpdate
 from boardlog.links import Ranges
 from boardlog.merge import EMPTY_UPDATE
-from boardlog.update import CLIENT_MAX, CLOCK_MAX, TYPE_DEPTH_MAX, VALUE_DEPTH_MAX, dissect, validate
+from boardlog.update import TYPE_DEPTH_MAX, dissect, validate_walking
+from boardlog.update import validate as validate_quickly
 
 THOROUGH = settings(
     max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], database=None
 )
+
+
+def validate(data: bytes, *, depth_max: int = VALUE_DEPTH_MAX, type_depth_max: int = TYPE_DEPTH_MAX) -> Ranges:
+    """Validate both ways, the short one for usual updates and the whole walk: they must agree on every input."""
+    try:
+        walked = validate_walking(data, depth_max, type_depth_max)
+    except InvalidUpdate as refused:
+        with pytest.raises(InvalidUpdate, match=re.escape(str(refused))):
+            validate_quickly(data, depth_max=depth_max, type_depth_max=type_depth_max)
+        raise
+    assert validate_quickly(data, depth_max=depth_max, type_depth_max=type_depth_max) == walked
+    return walked
 
 
 # A hand-written encoder, which can write what no library would.
