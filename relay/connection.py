@@ -67,9 +67,9 @@ class Connection:
 
     __slots__ = (
         "_appender", "_closing", "_ended", "_flush_is_due", "_frames", "_has_spoken", "_heard_at",
-        "_heartbeat_seconds", "_is_done_reading", "_is_lost", "_is_pinged", "_loop", "_may_read", "_old_at", "_outbox",
-        "_outboxes", "_sent_at", "_session", "_socket", "_told_saved", "_transport", "_unlogged", "_validator",
-        "_waiting", "grant", "room", "write_through",
+        "_heartbeat_seconds", "_is_done_reading", "_is_lost", "_is_pinged", "_looked_at", "_loop", "_may_read",
+        "_old_at", "_outbox", "_outboxes", "_sent_at", "_session", "_socket", "_told_saved", "_transport",
+        "_unlogged", "_validator", "_waiting", "grant", "room", "write_through",
     )  # fmt: skip
 
     def __init__(
@@ -99,7 +99,7 @@ class Connection:
         self._may_read = asyncio.Event()
         self._may_read.set()
         self._loop = asyncio.get_running_loop()
-        self._sent_at = self._heard_at = self._loop.time()
+        self._sent_at = self._heard_at = self._looked_at = self._loop.time()
         self._old_at = self._sent_at + limits.age_seconds
         self._heartbeat_seconds = limits.heartbeat_seconds
         self._has_spoken = self._is_pinged = False
@@ -162,8 +162,10 @@ class Connection:
             return
         self._hear_its_heart(now)
         if self._outbox.has_written:
-            self._sent_at, self._outbox.has_written = now, False
-        elif now - self._sent_at > QUIET_SECONDS_MAX and not self._outbox.is_behind:
+            # When, nobody noted, for each frame would have to read the clock: just after the last look at the earliest.
+            self._sent_at, self._outbox.has_written = self._looked_at, False
+        self._looked_at = now
+        if now - self._sent_at > QUIET_SECONDS_MAX and not self._outbox.is_behind:
             self.send(_ALIVE)
 
     def _hear_its_heart(self, now: float) -> None:
