@@ -18,6 +18,7 @@ from boardlog.links import Ranges
 from boardlog.log import Loaded
 from boardlog.merge import EMPTY_UPDATE
 from boardlog.remains import Remains
+from boardlog.wire import MalformedFrame
 from relay import presence, protocol
 from relay.presence import Presence
 from relay.refill import Asking
@@ -129,8 +130,8 @@ class Room:
                 member.drop()
             case TellSaved():
                 self._tell_saved(member)
-            case Present(states, introduces):
-                self.presence.said(member, states, introduces=introduces)
+            case Present(update, introduces):
+                self._present(member, update, introduces=introduces)
             case SendAwareness():
                 self.presence.tell_all(member)
             case Close(code, reason):
@@ -204,6 +205,12 @@ class Room:
         if self.state is None:
             raise RuntimeError("a room was used before its log was loaded")
         return self.state
+
+    def _present(self, member: Member, update: bytes, *, introduces: bool) -> None:
+        try:
+            self.presence.takes(member, update, introduces=introduces)
+        except MalformedFrame as error:
+            member.close(CloseCode.MALFORMED, str(error))
 
     def _send_state(self, member: Member, updates: Sequence[bytes]) -> None:
         # The SyncStep2 comes last: a client calls itself synced when it has it.

@@ -198,10 +198,17 @@ def test_a_viewer_is_not_asked(room: Room) -> None:
 
 
 def test_a_joiner_is_shown_who_is_there(room: Room) -> None:
-    room.receive(join(room), Present([awareness.State(1, 1, HERE)], introduces=True))
+    room.receive(join(room), Present(awareness.encode([awareness.State(1, 1, HERE)]), introduces=True))
     viewer = Member(Role.VIEWER)
     room.attach(viewer)
     assert viewer.taken() == [Awareness(awareness.encode([awareness.State(1, 1, HERE)]))]
+
+
+@pytest.mark.parametrize("update", [b"", b"\x01\x07\x01\x01{", awareness.encode([awareness.State(7, 1, b"[1]")])])
+def test_G6_who_says_presence_that_is_none_is_turned_away_for_good(room: Room, update: bytes) -> None:
+    member = join(room, Role.VIEWER)
+    room.receive(member, Present(update, introduces=False))
+    assert [code for code, _ in member.closed] == [CloseCode.MALFORMED]
 
 
 def test_the_answer_to_a_client_ends_with_the_sync_step_2(room: Room) -> None:
@@ -495,7 +502,7 @@ def test_L11_who_begins_to_listen_after_a_loss_is_told_of_it_and_asked_again(roo
 def test_presence_goes_to_all_and_a_query_is_answered(room: Room, shell: Shell) -> None:
     ann, bob = join(room), join(room)
     here = Awareness(awareness.encode([awareness.State(1, 1, HERE)]))
-    room.receive(ann, Present([awareness.State(1, 1, HERE)], introduces=True))
+    room.receive(ann, Present(awareness.encode([awareness.State(1, 1, HERE)]), introduces=True))
     shell.timers[-1].callback()
     assert ann.taken() == bob.taken() == [here]
     assert len(shell.published) == 1
@@ -513,7 +520,7 @@ def test_bad_input_closes_its_sender_alone(room: Room) -> None:
 
 def test_who_left_gets_nothing_more_and_leaving_twice_is_harmless(room: Room, shell: Shell, typist: Typist) -> None:
     ann, bob = join(room), join(room)
-    room.receive(ann, Present([awareness.State(1, 1, HERE)], introduces=True))
+    room.receive(ann, Present(awareness.encode([awareness.State(1, 1, HERE)]), introduces=True))
     room.detach(ann)
     room.detach(ann)
     room.detach(Member())
@@ -554,7 +561,7 @@ def test_a_failed_room_closes_all_its_members_with_the_right_code(
 
 def test_a_closed_room_has_no_timers(room: Room, shell: Shell) -> None:
     ann = join(room)
-    room.receive(ann, Present([awareness.State(1, 1, HERE)], introduces=True))
+    room.receive(ann, Present(awareness.encode([awareness.State(1, 1, HERE)]), introduces=True))
     room.loaded(loaded_of(EMPTY_UPDATE))
     room.close()
     assert all(timer.is_cancelled for timer in shell.timers)
