@@ -91,7 +91,7 @@ class Connection:
             self._outbox.add(frame)
             self._flush_soon()
 
-    def send_state(self, messages: Sequence[protocol.Shared]) -> None:
+    def send_state(self, messages: Sequence[protocol.Frame]) -> None:
         """Queue a board's state. What waits may exceed the outbox's bound by its size, until it has been taken."""
         if self._closing is None:
             self._outbox.add_state(messages)
@@ -224,6 +224,7 @@ class Connection:
         if command is None:
             return
         if isinstance(command, SendState):
+            await room.prepare(command.state_vector)
             await self._outbox.state_turn()
         elif not self._appender.has_room and _adds(room, command):
             await self._let_go_on(self._appender.capacity)
