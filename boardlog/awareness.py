@@ -7,10 +7,10 @@ no client says by itself ends a connection.
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 
-from boardlog.wire import MalformedFrame, read_bytes, read_varuint, with_length, write_varuint
+from boardlog.wire import MalformedFrame, read_bytes, read_varuint, write_varuint
 
 STATES_PER_UPDATE_MAX = 1000
 STATE_BYTES_MAX = 32 * 1024
@@ -38,8 +38,11 @@ class State(NamedTuple):
     """The state as JSON; GONE if it is not there any more."""
 
 
-def decode(data: bytes) -> list[State]:
-    """Decode an awareness update. Raises MalformedFrame: invalid JSON would throw in every browser (G6)."""
+def decode(data: bytes, known: Callable[[int], bytes | None] = lambda _client: None) -> list[State]:
+    """Decode an awareness update. Raises MalformedFrame: invalid JSON would throw in every browser (G6).
+
+    `known` returns a client's last state, which was checked: most states repeat it, byte for byte.
+    """
     count, position = read_varuint(data, 0)
     if count > STATES_PER_UPDATE_MAX:
         raise MalformedFrame(f"{count} states in one awareness update are more than {STATES_PER_UPDATE_MAX}.")
@@ -51,7 +54,8 @@ def decode(data: bytes) -> list[State]:
         if client >= _CLIENT_MAX:
             raise MalformedFrame("An awareness client is larger than 53 bits.")
         if clock <= CLOCK_MAX and len(text) <= STATE_BYTES_MAX:
-            states.append(State(client, clock, _checked(text)))
+            before = known(client)
+            states.append(State(client, clock, before if before == text else _checked(text)))
     if position != len(data):
         raise MalformedFrame(f"{len(data) - position} bytes follow the awareness update.")
     return states
@@ -59,32 +63,44 @@ def decode(data: bytes) -> list[State]:
 
 def encode(states: Iterable[State]) -> bytes:
     """Encode an awareness update."""
-    parts = [part for s in states for part in (write_varuint(s.client), write_varuint(s.clock), with_length(s.json))]
-    return b"".join((write_varuint(len(parts) // 3), *parts))
+    return update_of([encode_one(state) for state in states])
 
 
 def encode_all(states: Iterable[State]) -> Iterator[bytes]:
     """Encode states as awareness updates that every reader takes."""
-    some: list[State] = []
+    return updates_of(map(encode_one, states))
+
+
+def encode_one(state: State) -> bytes:
+    """Encode one state, as it stands in any update."""
+    client, clock, text = state
+    return b"".join((write_varuint(client), write_varuint(clock), write_varuint(len(text)), text))
+
+
+def update_of(parts: Collection[bytes]) -> bytes:
+    """Return the update that consists of these encoded states."""
+    return b"".join((write_varuint(len(parts)), *parts))
+
+
+def updates_of(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Return the updates, such as every reader takes, that consist of these encoded states."""
+    some: list[bytes] = []
     size = 0
-    for state in states:
-        if some and (len(some) == STATES_PER_UPDATE_MAX or size + len(state.json) > UPDATE_BYTES_MAX):
-            yield encode(some)
+    for part in parts:
+        if some and (len(some) == STATES_PER_UPDATE_MAX or size + len(part) > UPDATE_BYTES_MAX):
+            yield update_of(some)
             some, size = [], 0
-        some.append(state)
-        size += len(state.json)
+        some.append(part)
+        size += len(part)
     if some:
-        yield encode(some)
+        yield update_of(some)
 
 
 def _checked(text: bytes) -> bytes:
-    depth = 0
-    for token in _JSON_BRACKETS.finditer(text):
-        depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(token[0], 0)
-        if depth > STATE_DEPTH_MAX:
-            raise MalformedFrame(f"An awareness state is nested more than {STATE_DEPTH_MAX} levels deep.")
+    if text.count(b"[") + text.count(b"{") > STATE_DEPTH_MAX:  # those in strings, and side by side, count too
+        _check_depth(text)
     try:
-        state = json.loads(text.decode("utf-8"), parse_constant=_no_constant)
+        state = _JSON.decode(text.decode("utf-8"))
     except ValueError as error:
         raise MalformedFrame("An awareness state is not JSON.") from error
     if state is not None and not isinstance(state, dict):
@@ -92,5 +108,16 @@ def _checked(text: bytes) -> bytes:
     return GONE if state is None else text
 
 
+def _check_depth(text: bytes) -> None:
+    depth = 0
+    for token in _JSON_BRACKETS.finditer(text):
+        depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(token[0], 0)
+        if depth > STATE_DEPTH_MAX:
+            raise MalformedFrame(f"An awareness state is nested more than {STATE_DEPTH_MAX} levels deep.")
+
+
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+_JSON = json.JSONDecoder(parse_constant=_no_constant)

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from operator import itemgetter
-from typing import Self
+from typing import NamedTuple, Self
 
 from pycrdt import get_state, get_update
 
@@ -15,6 +15,28 @@ _INSERTED_MAX = 16
 """Inserting moves all that lies behind; more are joined at once, for a forger's update may have a million."""
 _BEGIN = itemgetter(0)
 _END = itemgetter(1)
+
+
+class StateRead(NamedTuple):
+    """What is to be known of a folded state: reading it takes about 40 ms a megabyte."""
+
+    vector: bytes
+    """For each client the clock up to which nothing is missing."""
+    remainder: bytes
+    """What a peer with this vector lacks: all deletions, and what is pending."""
+    ranges: Ranges
+    """What the remainder speaks of."""
+
+
+def read_state(state: bytes) -> StateRead:
+    """Read a folded state.
+
+    Content that is there from the start is measured natively; only the rest is read in Python: the delete set and
+    what is pending. Raise InvalidUpdate if that cannot be read, ValueError if pycrdt cannot read the state.
+    """
+    vector = get_state(state)  # stops at the first gap of each client
+    remainder = get_update(state, vector)
+    return StateRead(vector, remainder, dissect(remainder)[0])
 
 
 class Coverage:
@@ -32,16 +54,11 @@ class Coverage:
         self._deletes: dict[int, Intervals] = {}
 
     @classmethod
-    def of_state(cls, state: bytes) -> Self:
-        """Return what a folded state covers, its pending parts and deletions included.
-
-        Content that is there from the start is measured natively; only the rest is read in Python: the delete set and
-        what is pending. Raise InvalidUpdate if that cannot be read, ValueError if pycrdt cannot read the state.
-        """
+    def of_state(cls, read: StateRead) -> Self:
+        """Return what a folded state covers, its pending parts and deletions included."""
         coverage = cls()
-        vector = get_state(state)  # stops at the first gap of each client
-        coverage._structs = {client: [(0, end)] for client, end in parse_state_vector(vector).items() if end}
-        coverage.add(dissect(get_update(state, vector))[0])
+        coverage._structs = {client: [(0, end)] for client, end in parse_state_vector(read.vector).items() if end}
+        coverage.add(read.ranges)
         return coverage
 
     def add(self, ranges: Ranges) -> None:

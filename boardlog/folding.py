@@ -3,12 +3,15 @@
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
 from boardlog import work_process
 from boardlog.children import Budget, Children, Interrupted, NoProcess, WorkFailed
+from boardlog.coverage import StateRead
 from boardlog.errors import BoardLogError, InvalidUpdate
+from boardlog.links import Ranges
 from boardlog.merge import Folded
 
 log = structlog.get_logger()
@@ -88,6 +91,23 @@ class Folder:
         except (Interrupted, NoProcess) as error:
             raise FoldFailed(str(error)) from error
         return float(seconds)
+
+    async def read(self, state: bytes) -> StateRead:
+        """Do what `coverage.read_state` does. Raises FoldFailed. Cancelled, it ends its process."""
+        vector, remainder, structs, deletes = await self._read(work_process.READ, state)
+        return StateRead(vector, remainder, Ranges.of_flat(structs, deletes))
+
+    async def difference(self, state: bytes, state_vector: bytes) -> bytes:
+        """Do what `merge.difference` does. Raises FoldFailed. Cancelled, it ends its process."""
+        missing: bytes
+        (missing,) = await self._read(work_process.DIFFER, state, state_vector)
+        return missing
+
+    async def _read(self, work: int, *content: bytes) -> list[Any]:
+        try:
+            return await self._children.do(work, self._seconds_max, *content)
+        except (WorkFailed, Interrupted, NoProcess) as error:
+            raise FoldFailed(str(error)) from error
 
     async def close(self) -> None:
         """End the processes that wait for work. Folds under way are ended by cancelling them."""

@@ -1,6 +1,8 @@
 """What an update speaks of, and how its structs hang together (pure)."""
 
 from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import chain
 from operator import attrgetter
 from typing import NamedTuple, TypeAlias
 
@@ -27,6 +29,32 @@ class Ranges(NamedTuple):
     def is_empty(self) -> bool:
         """Whether the update says nothing at all."""
         return not self.structs and not self.deletes
+
+    @property
+    def interval_count(self) -> int:
+        """How many intervals it takes to say it."""
+        return sum(map(len, chain(self.structs.values(), self.deletes.values())))
+
+    def flat(self) -> tuple["Flat", "Flat"]:
+        """Return it as it goes through a pipe."""
+        return _flat(self.structs), _flat(self.deletes)
+
+    @classmethod
+    def of_flat(cls, structs: "Flat", deletes: "Flat") -> "Ranges":
+        """Return what went through a pipe."""
+        return cls(_pairs(structs), _pairs(deletes))
+
+
+Flat: TypeAlias = dict[int, Sequence[int]]
+"""Intervals by client id, all their ends in one row."""
+
+
+def _flat(named: dict[int, Intervals]) -> Flat:
+    return {client: list(chain.from_iterable(intervals)) for client, intervals in named.items()}
+
+
+def _pairs(named: Flat) -> dict[int, Intervals]:
+    return {client: list(zip(row[::2], row[1::2], strict=True)) for client, row in named.items()}
 
 
 class Link(NamedTuple):

@@ -1,14 +1,13 @@
 """Validating large updates in processes of their own: Python takes seconds for what may be a whole board (G6, G7)."""
 
 import asyncio
-from collections.abc import Sequence
 
 from prometheus_client import Gauge
 
 from boardlog import work_process
 from boardlog.children import Children, Interrupted, NoProcess, WorkFailed
 from boardlog.errors import BoardLogError, InvalidUpdate
-from boardlog.links import Intervals, Ranges
+from boardlog.links import Ranges
 from boardlog.telemetry import METRICS
 
 PROCESSES_MAX = 2
@@ -63,8 +62,4 @@ class Validator:
             raise InvalidUpdate(str(error)) from error
         except (Interrupted, NoProcess) as error:
             raise NotValidated("Looking through this change was interrupted: try again.") from error
-        return None if structs is None else Ranges(_pairs(structs), _pairs(deletes))
-
-
-def _pairs(told: dict[int, Sequence[int]]) -> dict[int, Intervals]:
-    return {client: list(zip(flat[::2], flat[1::2], strict=True)) for client, flat in told.items()}
+        return None if structs is None else Ranges.of_flat(structs, deletes)

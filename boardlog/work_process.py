@@ -12,20 +12,19 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from itertools import chain
 from typing import Any, BinaryIO
 
 import msgpack
 from pycrdt import Doc
 
+from boardlog.coverage import read_state
 from boardlog.errors import InvalidUpdate
-from boardlog.links import Intervals
-from boardlog.merge import fold, is_panic
+from boardlog.merge import difference, fold, is_panic
 from boardlog.update import validate
 
 LENGTH_BYTES = 8
-FOLD, VALIDATE, WEIGH = range(3)
-"""Work: (base, updates), (an update), (a state)."""
+FOLD, VALIDATE, WEIGH, READ, DIFFER = range(5)
+"""Work: (base, updates), (an update), (a state), (a state), (a state, a state vector)."""
 DONE, FAILED, LISTENING = range(3)
 """Answers: (DONE, ...), (FAILED, a sentence); (LISTENING,) once all is imported."""
 INTERVALS_MAX = 40_000
@@ -81,14 +80,16 @@ def _fold(base: bytes, updates: list[bytes]) -> tuple[Any, ...]:
 
 def _validate(update: bytes) -> tuple[Any, ...]:
     ranges = validate(update)
-    if sum(map(len, chain(ranges.structs.values(), ranges.deletes.values()))) > INTERVALS_MAX:
-        return None, None
-    return ({client: _flat(intervals) for client, intervals in ranges.structs.items()},
-            {client: _flat(intervals) for client, intervals in ranges.deletes.items()})  # fmt: skip
+    return ranges.flat() if ranges.interval_count <= INTERVALS_MAX else (None, None)
 
 
-def _flat(intervals: Intervals) -> list[int]:
-    return list(chain.from_iterable(intervals))
+def _read(state: bytes) -> tuple[Any, ...]:
+    read = read_state(state)
+    return read.vector, read.remainder, *read.ranges.flat()
+
+
+def _differ(state: bytes, state_vector: bytes) -> tuple[bytes]:
+    return (difference(state, state_vector),)
 
 
 def _weigh(state: bytes) -> tuple[float]:
@@ -103,7 +104,13 @@ def _weigh(state: bytes) -> tuple[float]:
     return (time.process_time() - began,)
 
 
-_WORKS: dict[int, Callable[..., tuple[Any, ...]]] = {FOLD: _fold, VALIDATE: _validate, WEIGH: _weigh}
+_WORKS: dict[int, Callable[..., tuple[Any, ...]]] = {
+    FOLD: _fold,
+    VALIDATE: _validate,
+    WEIGH: _weigh,
+    READ: _read,
+    DIFFER: _differ,
+}
 
 
 def _write(answers: BinaryIO, message: object) -> bool:

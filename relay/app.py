@@ -80,7 +80,7 @@ async def _running(
     fullness = Fullness(streams, settings.redis_memory_bytes_max, appender.hold)
     tail = Tail(redis)
     publisher = Publisher(streams)
-    folder, validator = Folder(processes_max=1), Validator()
+    folder, validator = Folder(), Validator()
     following, due = Following(board_log, tail, keys), RedisDue(redis, scripts, keys)
     hub = Hub(secrets.token_hex(8), following, due, folder, publisher, appender)
     appender.on_logged = hub.logged

@@ -16,8 +16,7 @@ those that other nodes told it of. Source: y-protocols awareness.js; a node know
   its own absence, and answers, as every stock client does, with a higher clock at once.
 """
 
-from collections import Counter
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -56,6 +55,8 @@ class _Known:
     first_at: float
     claims: dict[object, _Claim] = field(default_factory=dict)
     """The members that may speak for it."""
+    is_doubted: bool = False
+    """Whether its owner is asked to raise the clock, for somebody takes it for gone."""
 
     def clock_max(self, now: float) -> int:
         """Return how far a member may raise the clock."""
@@ -81,6 +82,8 @@ class Merged(NamedTuple):
     """To show to the sender alone: it was declared gone at this clock, and has to raise it."""
     disputed: list[tuple[Any, State]]
     """To show to who answered alone: its client is declared gone at its very clock, or somebody claims to be it."""
+    renewed: list[int]
+    """Clients that only raised their clock, to say that they are still there: everyone should hear of it some time."""
 
 
 class AwarenessStates:
@@ -89,17 +92,26 @@ class AwarenessStates:
     def __init__(self) -> None:
         """Begin with nobody."""
         self._known: dict[int, _Known] = {}
-        self._claimed: Counter[object] = Counter()
-        """How many clients each member has claimed."""
+        self._claimed: dict[object, list[int]] = {}
+        """The clients that each member has claimed."""
+
+    def __len__(self) -> int:
+        """Return how many clients are known, gone ones too."""
+        return len(self._known)
 
     def merge(self, states: Iterable[State], owner: object, now: float, *, introduces: bool = False) -> Merged:
         """Take in states that `owner` sent at `now` (seconds). `introduces`: it speaks of its own clients.
 
         A name is a node; any other owner is a member.
         """
-        merged = Merged([], [], [])
+        merged = Merged([], [], [], [])
         for state in states:
             known = self._known.get(state.client)
+            if known is not None and self._goes_on(known, state, owner, now):
+                is_renewal = state.json == known.json and not known.is_doubted
+                (merged.renewed if is_renewal else merged.changed).append(state.client)
+                known.clock, known.json, known.heard_at, known.is_doubted = state.clock, state.json, now, False
+                continue
             is_own = introduces and (_is_node(owner) or state.json != GONE)
             if not _is_node(owner) and not self._may_say(owner, state, now, introduces=is_own):
                 continue
@@ -110,6 +122,12 @@ class AwarenessStates:
             else:
                 self._compare(merged, known, state, owner, now, introduces=is_own)
         return merged
+
+    def _goes_on(self, known: _Known, state: State, owner: object, now: float) -> bool:
+        """Whether who answers for a client says the next of it: nearly always, so that nothing else need be asked."""
+        if known.owner != owner or state.clock <= known.clock or known.json == GONE:
+            return False
+        return _is_node(owner) or (owner in known.claims and state.clock <= known.clock_max(now))
 
     def _compare(
         self, merged: Merged, known: _Known, state: State, owner: object, now: float, *, introduces: bool
@@ -122,6 +140,7 @@ class AwarenessStates:
                 known.json, known.heard_at = GONE, now
                 merged.changed.append(state.client)
             elif introduces:
+                known.is_doubted = True
                 merged.disputed.append((known.owner, state))
         elif known.json == GONE:
             merged.absences.append(State(state.client, known.clock, GONE))
@@ -132,20 +151,22 @@ class AwarenessStates:
         """Whether a member may say this, claiming the client if it can; to repeat what was heard is always allowed."""
         known = self._known.get(state.client)
         if known is None:
-            return state.clock <= FIRST_CLOCK_MAX and self._claimed[member] < CLIENTS_PER_MEMBER_MAX
+            return state.clock <= FIRST_CLOCK_MAX and len(self.claimed(member)) < CLIENTS_PER_MEMBER_MAX
         if member not in known.claims and (introduces or (known.json == GONE and state.clock > known.clock)):
-            self._claim(member, known, now)
+            self._claim(member, state.client, known, now)
         return state.clock <= (known.clock_max(now) if member in known.claims else known.clock)
 
-    def _claim(self, member: object, known: _Known, now: float) -> None:
-        if self._claimed[member] < CLIENTS_PER_MEMBER_MAX:
-            self._claimed[member] += 1
+    def _claim(self, member: object, client: int, known: _Known, now: float) -> None:
+        claimed = self._claimed.setdefault(member, [])
+        if len(claimed) < CLIENTS_PER_MEMBER_MAX:
+            claimed.append(client)
             known.claims[member] = _Claim(None if known.json == GONE or known.owner is member else known.owner, now)
 
-    def _unclaim(self, member: object, known: _Known) -> None:
+    def _unclaim(self, member: object, client: int, known: _Known) -> None:
         if known.claims.pop(member, None) is not None:
-            self._claimed[member] -= 1
-            if not self._claimed[member]:
+            claimed = self._claimed[member]
+            claimed.remove(client)
+            if not claimed:
                 del self._claimed[member]
 
     def _add(self, merged: Merged, state: State, owner: object, now: float) -> None:
@@ -153,7 +174,7 @@ class AwarenessStates:
             return
         known = self._known[state.client] = _Known(state.clock, state.json, owner, now, state.clock, now)
         if not _is_node(owner):
-            self._claim(owner, known, now)
+            self._claim(owner, state.client, known, now)
         merged.changed.append(state.client)
 
     def _take(self, merged: Merged, known: _Known, state: State, owner: object, now: float) -> None:
@@ -162,16 +183,17 @@ class AwarenessStates:
         if before != owner and known.json != GONE and not _is_node(before):
             claim = known.claims.get(before)
             if claim is not None and claim.against == owner and now - claim.at < DISPUTE_SECONDS:
-                self._unclaim(before, known)  # it claimed to be this client, which lives
+                self._unclaim(before, state.client, known)  # it claimed to be this client, which lives
             else:
                 merged.disputed.append((before, State(state.client, state.clock, GONE)))
         known.clock, known.json, known.owner, known.heard_at = state.clock, state.json, owner, now
+        known.is_doubted = False
         merged.changed.append(state.client)
 
     def leave(self, owner: object, now: float) -> list[int]:
         """Declare gone whatever `owner` answers for; return the clients."""
-        for known in self._known.values():
-            self._unclaim(owner, known)
+        for client, known in self._known.items():
+            self._unclaim(owner, client, known)
             for member, claim in known.claims.items():
                 if claim.against == owner:
                     known.claims[member] = _Claim(None, claim.at)
@@ -189,7 +211,7 @@ class AwarenessStates:
                 continue
             if known.json == GONE:
                 for member in list(known.claims):
-                    self._unclaim(member, known)
+                    self._unclaim(member, client, known)
                 del self._known[client]
             else:
                 known.json, known.heard_at = GONE, now
@@ -204,13 +226,18 @@ class AwarenessStates:
         """Return the states of everyone who is there."""
         return [State(c, known.clock, known.json) for c, known in self._known.items() if known.json != GONE]
 
-    def owned_by(self, clients: Iterable[int], is_ours: Callable[[object], bool]) -> list[State]:
-        """Return the states of those clients whose owner is one of ours."""
-        return [
-            State(c, known.clock, known.json)
-            for c in clients
-            if (known := self._known.get(c)) is not None and is_ours(known.owner)
-        ]
+    def ours(self, clients: Iterable[int]) -> list[int]:
+        """Return those clients for which a member answers, and no other node."""
+        return [c for c in clients if (known := self._known.get(c)) is not None and not _is_node(known.owner)]
+
+    def claimed(self, member: object) -> Sequence[int]:
+        """Return the clients for which a member may speak."""
+        return self._claimed.get(member, ())
+
+    def shown(self, client: int) -> bytes | None:
+        """Return a client's state, None if it is not known."""
+        known = self._known.get(client)
+        return None if known is None else known.json
 
     def clients(self) -> list[int]:
         """Return every client known, gone ones too."""

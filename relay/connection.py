@@ -96,8 +96,8 @@ class Connection:
         self._flush_is_due = False
         self._unlogged = Unlogged()
         self._told_saved: int | None = None  # it did not ask
-        self._may_read = asyncio.Event()
-        self._may_read.set()
+        self._may_read: asyncio.Event | None = None
+        """Set when this client may be read again; None while nothing is against it."""
         self._loop = asyncio.get_running_loop()
         self._sent_at = self._heard_at = self._looked_at = self._loop.time()
         self._old_at = self._sent_at + limits.age_seconds
@@ -107,7 +107,7 @@ class Connection:
         """Carries out what could not be at once; nothing is read meanwhile."""
         self._is_done_reading = self._is_lost = False
         self._closing: asyncio.TimerHandle | None = None
-        self._ended = asyncio.Event()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
 
     # What the room does (room.Member)
 
@@ -117,7 +117,7 @@ class Connection:
             self._outbox.add(frame)
             self._flush_soon()
 
-    def send_state(self, messages: Sequence[protocol.Shared]) -> None:
+    def send_state(self, messages: Sequence[protocol.Frame]) -> None:
         """Queue a board's state. What waits may exceed the outbox's bound by its size, until it has been taken."""
         if self._closing is None:
             self._outbox.add_state(messages)
@@ -141,7 +141,8 @@ class Connection:
 
     async def closed(self) -> None:
         """Return when this connection has ended. Cancel-safe."""
-        await self._ended.wait()
+        while not self._ended.done():
+            await asyncio.wait([self._ended])  # not awaited itself: who is cancelled must not end it
 
     def cut(self) -> None:
         """End at once, without a word. Harmless if it has ended."""
@@ -189,8 +190,8 @@ class Connection:
         if self.room is None:
             return
         self._unlogged.append(len(update))
-        if self._unlogged.size_bytes > UNLOGGED_BYTES_MAX:
-            self._may_read.clear()
+        if self._unlogged.size_bytes > UNLOGGED_BYTES_MAX and self._may_read is None:
+            self._may_read = asyncio.Event()
         self._appender.append(self.room.board, update, self)
 
     def drop(self) -> None:
@@ -215,14 +216,19 @@ class Connection:
         self._unlogged.logged(updates)
         self._settled()
         if self._unlogged.size_bytes <= UNLOGGED_BYTES_MAX:
-            self._may_read.set()
+            self._let_read()
         if self.room is not None and self._unlogged.is_empty:  # all that it has said is in the log
             self.room.logged(self, appended.cursor)
 
     def append_failed(self, error: BoardLogError) -> None:
         """See appender.Source: nothing after it may be appended, so the socket ends here (L10)."""
-        self._may_read.set()
+        self._let_read()
         self.close(*close_for(error))
+
+    def _let_read(self) -> None:
+        if self._may_read is not None:
+            self._may_read.set()
+            self._may_read = None
 
     # The shell
 
@@ -232,7 +238,7 @@ class Connection:
         try:
             self._attach(room)
             self._socket.listen(self)
-            await self._ended.wait()
+            await self._ended
         finally:
             if self._waiting is not None:
                 self._waiting.cancel()
@@ -244,7 +250,7 @@ class Connection:
             if not self._is_lost and self._transport.get_write_buffer_size():
                 # The transport closes when all of it has been taken: of a client that takes nothing, never.
                 self._loop.call_later(CLOSE_SECONDS_MAX, self.cut)
-            self._ended.set()
+            self._end()
 
     def received(self, data: bytes) -> None:
         """See socket.Listener."""
@@ -258,7 +264,11 @@ class Connection:
         """See socket.Listener. What came before it is still carried out, in its order."""
         self._is_lost = True
         if self._waiting is None:
-            self._ended.set()
+            self._end()
+
+    def _end(self) -> None:
+        if not self._ended.done():
+            self._ended.set_result(None)
 
     def _attach(self, room: Room) -> None:
         try:
@@ -317,7 +327,7 @@ class Connection:
             self._wait(self._receive_in_turn(room, command))
             return
         room.receive(self, command)
-        if not self._may_read.is_set():
+        if self._may_read is not None:
             self._wait(self._let_go_on(self._may_read.wait))
 
     async def _receive_in_turn(self, room: Room, command: Command | Validate) -> None:
@@ -325,13 +335,14 @@ class Connection:
         if isinstance(command, Validate):
             command = await self._validated(command)
         if isinstance(command, SendState):
+            await room.prepare(command.state_vector)
             await self._outbox.state_turn()
         elif not self._appender.has_room and _adds(room, command):
             await self._let_go_on(self._appender.capacity)
         if self._closing is not None:
             return  # an earlier change was given up meanwhile: this one must not overtake it (L10)
         room.receive(self, command)
-        if not self._may_read.is_set():
+        if self._may_read is not None:
             await self._let_go_on(self._may_read.wait)
 
     def _wait(self, work: Coroutine[None, None, None]) -> None:
@@ -350,7 +361,7 @@ class Connection:
         self._read()
         if self._waiting is None:
             if self._is_lost:
-                self._ended.set()
+                self._end()
             elif not self._transport.is_closing():
                 self._transport.resume_reading()
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Iterator
 import structlog
 
 from boardlog.appender import Appender
+from boardlog.board_state import COVER_UPDATES_MAX, READ_HERE_BYTES_MAX, BoardState
 from boardlog.due import Due
 from boardlog.errors import BoardLogError, StorageUnavailable
 from boardlog.folding import Folder
@@ -25,6 +26,10 @@ FOLD_AGAIN_SECONDS = 60.0
 """When a state is folded again whose fold has failed."""
 FOLD_WAIT_SECONDS_MAX = 5.0
 """Joiners wait this long for a fold; then they get the state as it is. Another board's fold may hang before theirs."""
+FOLD_PAUSE_SECONDS = 10.0
+"""While nobody joins, a state is folded when it has been long for this time, at most."""
+FOLD_PAUSE_FACTOR = 10.0
+"""Or for so many times what its last fold took, where that is more."""
 
 
 class _Open:
@@ -36,12 +41,20 @@ class _Open:
         self.ready = asyncio.Event()
         self.joining = 0
         self.folding: asyncio.Task[None] | None = None
+        self.fold_timer: Timer | None = None
+        self.fold_pause_seconds = FOLD_PAUSE_SECONDS
         self.can_fold = True
         self.linger: Timer | None = None
 
     def let_fold(self) -> None:
         """Fold again at the next occasion."""
         self.can_fold = True
+
+    def stop_timer(self) -> None:
+        """Let no fold begin by itself."""
+        if self.fold_timer is not None:
+            self.fold_timer.cancel()
+            self.fold_timer = None
 
 
 class Hub:
@@ -72,6 +85,8 @@ class Hub:
         self._jitter = jitter
         self._rooms: dict[BoardId, _Open] = {}
         self._background: set[asyncio.Task[None]] = set()
+        self._reading = asyncio.Lock()
+        """Held by who reads a board's updates, a piece a turn of the loop."""
 
     def __len__(self) -> int:
         """Return how many rooms are open."""
@@ -93,6 +108,8 @@ class Hub:
         opened.joining += 1
         try:
             await opened.ready.wait()
+            if opened.room.state is not None:
+                await self._prepare(opened, opened.room.state)
         except BaseException:
             self.leave(opened.room)
             raise
@@ -128,7 +145,7 @@ class Hub:
         await asyncio.gather(*self._background, return_exceptions=True)
 
     def _open(self, board: BoardId) -> _Open:
-        room = Room(board, self._node, _RoomShell(board, self._publisher, self._appender, self._jitter))
+        room = Room(board, self._node, _RoomShell(board, self._publisher, self._appender, self._folder, self._jitter))
         opened = _Open(room, self._following.follow(board, room))
         self._rooms[board] = opened
         room.on_change = lambda: self._changed(opened)
@@ -136,35 +153,65 @@ class Hub:
         self._tail.listen(self._keys.presence(board), room.presence)
         return opened
 
+    async def _prepare(self, opened: _Open, state: BoardState) -> None:
+        """Have a long state folded for those who join next; read what this one will need, a piece at a time."""
+        if state.is_long:
+            self._start_fold(opened)
+        if state.uncovered > COVER_UPDATES_MAX:
+            async with self._reading:
+                while state.uncovered > COVER_UPDATES_MAX and state is opened.room.state:
+                    state.cover_some()
+                    await asyncio.sleep(0)
+
     def _changed(self, opened: _Open) -> None:
         """After a load, a failure or much news: fold a long state in another process, let joiners in."""
-        room = opened.room
+        room, state = opened.room, opened.room.state
         if room.error is not None:
             # Gone from the hub at once: the next joiner tries anew.
             self._close(opened)
             opened.ready.set()
-        elif room.state is not None and room.state.is_long and opened.can_fold:
-            if opened.folding is None:
-                opened.folding = self._start(self._fold(opened))
-                asyncio.get_running_loop().call_later(FOLD_WAIT_SECONDS_MAX, opened.ready.set)
+        elif state is None or opened.folding is not None:
+            pass
+        elif opened.ready.is_set():
+            if state.is_heavy:
+                self._start_fold(opened)
+            elif state.is_long and opened.fold_timer is None:
+                opened.fold_timer = asyncio.get_running_loop().call_later(
+                    opened.fold_pause_seconds, self._start_fold, opened
+                )
+        elif (state.is_heavy and opened.can_fold) or state.is_unread:
+            self._start_fold(opened)
+            asyncio.get_running_loop().call_later(FOLD_WAIT_SECONDS_MAX, opened.ready.set)
         else:
             opened.ready.set()
 
+    def _start_fold(self, opened: _Open) -> None:
+        opened.stop_timer()
+        if opened.folding is None and opened.can_fold and self._rooms.get(opened.room.board) is opened:
+            opened.folding = self._start(self._fold(opened))
+
     async def _fold(self, opened: _Open) -> None:
-        """Fold what the log brought into the base; joiners of a fresh room wait for it, members notice nothing."""
+        """Fold what the log brought into the base, and read that; joiners of a fresh room wait for what is dear."""
         state = opened.room.state
+        began = asyncio.get_running_loop().time()
         try:
-            while state is not None and state.is_long and self._rooms.get(opened.room.board) is opened:
+            if state is not None and state.is_unread and not state.is_heavy:
+                state.know(await self._folder.read(state.parts()[0]))
+                opened.ready.set()
+            if state is not None and state.is_long:
                 base, updates = state.parts()
                 folded = await self._folder.fold(base, updates)
-                state.folded(folded.state, len(updates))
-                state = opened.room.state
+                is_small = len(folded.state) <= READ_HERE_BYTES_MAX
+                read = None if is_small else await self._folder.read(folded.state)
+                state.folded(folded.state, len(updates), rejected=folded.rejected, read=read)
         except BoardLogError as error:
             # The state is right without it. Not again at every entry that comes: this board may need an operator.
             log.warning("fold_failed", board=opened.room.board, reason=str(error))
             opened.can_fold = False
             asyncio.get_running_loop().call_later(FOLD_AGAIN_SECONDS, opened.let_fold)
         finally:
+            took = asyncio.get_running_loop().time() - began
+            opened.fold_pause_seconds = max(FOLD_PAUSE_SECONDS, FOLD_PAUSE_FACTOR * took)
             opened.folding = None
             opened.ready.set()
 
@@ -179,6 +226,7 @@ class Hub:
         if self._rooms.get(room.board) is not opened:
             return
         del self._rooms[room.board]
+        opened.stop_timer()
         opened.follow.stop()
         self._tail.leave(self._keys.presence(room.board), room.presence)
         room.close()
@@ -203,14 +251,23 @@ class _RoomShell:
     """The world as a room sees it (room.Shell)."""
 
     def __init__(
-        self, board: BoardId, publisher: Publisher, appender: Appender, jitter: Callable[[float, float], float]
+        self,
+        board: BoardId,
+        publisher: Publisher,
+        appender: Appender,
+        folder: Folder,
+        jitter: Callable[[float, float], float],
     ) -> None:
         self.jitter = jitter
         self._board = board
         self._publisher = publisher
         self._appender = appender
+        self._folder = folder
         self._loop = asyncio.get_running_loop()
         self.call_soon = self._loop.call_soon
+
+    async def difference(self, state: bytes, state_vector: bytes) -> bytes:
+        return await self._folder.difference(state, state_vector)
 
     def publish(self, message: bytes) -> None:
         self._publisher.publish(self._board, message)

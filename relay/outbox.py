@@ -177,7 +177,7 @@ class Outbox:
         if self._writing is not None:
             self._hold([frame])
 
-    def add_state(self, messages: Sequence[Shared]) -> None:
+    def add_state(self, messages: Sequence[Frame]) -> None:
         """Queue a board's state. What waits may exceed the bound by its size, until it has been taken."""
         if self._is_closed:
             return

@@ -1,11 +1,13 @@
 """One board's live members on this node, its state and its place in the log.
 
-Everything here is synchronous: state changes without awaiting, the connections do the I/O. What is not in the log
+All but `prepare` is synchronous: state changes without awaiting, the connections do the I/O. What is not in the log
 reaches nobody (G1): a member's update goes to the appender, and comes back to all members through the tail.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from contextlib import suppress
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -18,6 +20,7 @@ from boardlog.links import Ranges
 from boardlog.log import Loaded
 from boardlog.merge import EMPTY_UPDATE
 from boardlog.remains import Remains
+from boardlog.wire import MalformedFrame
 from relay import presence, protocol
 from relay.presence import Presence
 from relay.refill import Asking
@@ -35,6 +38,9 @@ from relay.session import (
 )
 
 log = structlog.get_logger()
+
+TAIL_UPDATES_MIN = 50
+"""From so many updates after the base on, those who join share their frames."""
 
 
 class Member(Protocol):
@@ -60,7 +66,7 @@ class Member(Protocol):
     def unsaved(self) -> None:
         """Take back what this member was told: the log lost history. Nothing if it did not ask to be told."""
 
-    def send_state(self, messages: Sequence[protocol.Shared]) -> None:
+    def send_state(self, messages: Sequence[protocol.Frame]) -> None:
         """Queue a board's state, which may be larger than what may otherwise wait for a client."""
 
     def close(self, code: CloseCode, reason: str) -> None:
@@ -78,6 +84,17 @@ class Shell(presence.Shell, Protocol):
 
     def call_soon(self, callback: Callable[[], None]) -> object:
         """Call back at the end of this turn of the loop."""
+
+    async def difference(self, state: bytes, state_vector: bytes) -> bytes:
+        """Do what `merge.difference` does, in nobody's way. Raises BoardLogError."""
+
+
+class _Framed(NamedTuple):
+    """The first updates after a base, as they are sent."""
+
+    base: bytes
+    updates: int
+    frames: list[protocol.Frame]
 
 
 class Room:
@@ -99,6 +116,8 @@ class Room:
         """Updates that the log has brought in this turn of the loop: in the state, not yet with the members."""
         self._remains = Remains(board, self._holds, shell.append, shell.call_later, shell.jitter)
         self._asking: Asking | None = None
+        self._differing = asyncio.Lock()
+        self._framed: _Framed | None = None
         self._lost_with: set[Member] = set()
         """Editors who were here when history was lost, and have not asked since to be told what is saved."""
 
@@ -117,6 +136,20 @@ class Room:
             member.send(protocol.sync_step_1(state.state_vector()))
         self.presence.joined(member)
 
+    async def prepare(self, state_vector: bytes) -> None:
+        """Have done elsewhere what answering this vector takes, where that is much (G7). Cancel-safe.
+
+        Where it fails, or the state has changed by the time that it is asked for, it is done here.
+        """
+        state = self._ready_state()
+        base = state.to_differ(state_vector)
+        if base is None:
+            return
+        async with self._differing:  # those who come back at once mostly lack the same
+            if state.to_differ(state_vector) is base:
+                with suppress(BoardLogError):
+                    state.differs(base, state_vector, await self._shell.difference(base, state_vector))
+
     def detach(self, member: Member) -> None:
         """Let a member go. Harmless if it has gone."""
         if self.members.pop(member, None) is not None:
@@ -129,7 +162,7 @@ class Room:
         """Carry out what a member's frame asks for."""
         match command:
             case SendState(state_vector):
-                self._send_state(member, self._ready_state().lacking(state_vector))
+                self._send_state(member, self._ready_state(), state_vector)
             case Append(update):
                 member.append(update)
             case Refill(update, ranges):
@@ -138,8 +171,8 @@ class Room:
                 member.drop()
             case TellSaved():
                 self._tell_saved(member)
-            case Present(states, introduces):
-                self.presence.said(member, states, introduces=introduces)
+            case Present(update, introduces):
+                self._present(member, update, introduces=introduces)
             case SendAwareness():
                 self.presence.tell_all(member)
             case Close(code, reason):
@@ -228,10 +261,31 @@ class Room:
             raise RuntimeError("a room was used before its log was loaded")
         return self.state
 
-    def _send_state(self, member: Member, updates: Sequence[bytes]) -> None:
+    def _present(self, member: Member, update: bytes, *, introduces: bool) -> None:
+        try:
+            self.presence.takes(member, update, introduces=introduces)
+        except MalformedFrame as error:
+            member.close(CloseCode.MALFORMED, str(error))
+
+    def _send_state(self, member: Member, state: BoardState, state_vector: bytes) -> None:
         # The SyncStep2 comes last: a client calls itself synced when it has it.
-        *first, last = updates or [EMPTY_UPDATE]
-        member.send_state([*(protocol.update(update) for update in first), protocol.sync_step_2(last)])
+        updates = state.lacking_of_base(state_vector)
+        if len(state.updates) > TAIL_UPDATES_MIN:
+            tail = [*self._tail_of(state), protocol.sync_step_2(EMPTY_UPDATE)]
+        else:
+            *updates, last = [*updates, *state.updates]
+            tail = [protocol.sync_step_2(last)]
+        member.send_state([*map(protocol.update, updates), *tail])
+
+    def _tail_of(self, state: BoardState) -> list[protocol.Frame]:
+        """Return the frames of what came after the base: framed once, and shared by all who join meanwhile."""
+        base, updates = state.parts()
+        if self._framed is None or self._framed.base is not base:
+            self._framed = _Framed(base, 0, [])
+        new = updates[self._framed.updates :]
+        frames = [*self._framed.frames, *protocol.joined(map(protocol.update, new))]
+        self._framed = _Framed(base, len(updates), frames)
+        return frames
 
     def _refill(self, member: Member, update: bytes, *, covered: bool) -> None:
         """Log what a client's SyncStep2 brings. It is never empty once anything was deleted: drop echoes (L12)."""

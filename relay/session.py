@@ -77,9 +77,12 @@ class TellSaved:
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """Merge awareness states. `introduces`: the client's first word, of itself alone."""
+    """Merge an awareness update, or end the connection if it is not one: mostly it repeats what the room has told.
 
-    states: list[awareness.State]
+    `introduces`: it is the client's first word, and where it tells of one client, that is itself.
+    """
+
+    update: bytes
     introduces: bool
 
 
@@ -101,6 +104,8 @@ Command = SendState | Append | Refill | Drop | TellSaved | Present | SendAwarene
 
 class Session:
     """The state machine of one connection."""
+
+    __slots__ = ("_may_introduce", "grant")
 
     def __init__(self, grant: Grant) -> None:
         """Serve a client with this grant."""
@@ -150,7 +155,5 @@ class Session:
     def _awareness(self, update: bytes) -> Command | None:
         if len(update) > AWARENESS_BYTES_MAX:
             return Close(CloseCode.TOO_LARGE, f"One awareness update may have {AWARENESS_BYTES_MAX} bytes.")
-        states = awareness.decode(update)
-        introduces = self._may_introduce and len(states) == 1
-        self._may_introduce = False
-        return Present(states, introduces) if states else None
+        introduces, self._may_introduce = self._may_introduce, False
+        return None if update == awareness.EMPTY else Present(update, introduces)

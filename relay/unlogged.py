@@ -1,17 +1,17 @@
 """A client's changes on their way into the log, and how many of them are settled: what is acknowledged (L11) (pure)."""
 
-from collections import deque
-
 
 class Unlogged:
     """Counts the changes that one socket brought, in their order, and keeps the sizes of those that wait."""
+
+    __slots__ = ("_changes", "_waiting", "size_bytes")
 
     def __init__(self) -> None:
         """Nothing has come yet."""
         self.size_bytes = 0
         """Of the changes that wait for the log."""
         self._changes = 0
-        self._waiting: deque[tuple[int, int]] = deque()
+        self._waiting: list[tuple[int, int]] = []
 
     @property
     def settled(self) -> int:
@@ -35,5 +35,5 @@ class Unlogged:
 
     def logged(self, count: int) -> None:
         """Take away the first `count` of those that wait."""
-        for _ in range(count):
-            self.size_bytes -= self._waiting.popleft()[1]
+        self.size_bytes -= sum(size_bytes for _, size_bytes in self._waiting[:count])
+        del self._waiting[:count]

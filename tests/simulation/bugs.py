@@ -178,6 +178,7 @@ def _difference_of_a_document(patch: pytest.MonkeyPatch) -> None:
         return update
 
     patch.setattr(board_state_module, "difference", difference)
+    patch.setattr(processes, "difference", difference)
 
 
 @_bug

@@ -10,13 +10,14 @@ from typing import Any
 
 from boardlog.appender import Appender
 from boardlog.audit import audit_forever
+from boardlog.coverage import StateRead, read_state
 from boardlog.errors import BoardLogError
 from boardlog.follow import Following
 from boardlog.grant import Grant, Role
 from boardlog.ids import TAG_BYTES, BoardId, Tag, make_tag
 from boardlog.leaving import Leaving, Left
 from boardlog.log import BoardLog
-from boardlog.merge import Folded, fold
+from boardlog.merge import Folded, difference, fold
 from boardlog.publisher import Publisher
 from boardlog.tail import Tail
 from bridge.replicas import Replicas
@@ -69,6 +70,14 @@ class SlowFolds:
         is_slow = self._rng.random() < SHARE_OF_SLOW_FOLDS
         await asyncio.sleep(self._rng.uniform(0, SLOW_FOLD_SECONDS_MAX if is_slow else FOLD_SECONDS_MAX))
         return fold(base, updates)
+
+    async def read(self, state: bytes) -> StateRead:
+        await asyncio.sleep(self._rng.uniform(0, FOLD_SECONDS_MAX))
+        return read_state(state)
+
+    async def difference(self, state: bytes, state_vector: bytes) -> bytes:
+        await asyncio.sleep(self._rng.uniform(0, FOLD_SECONDS_MAX))
+        return difference(state, state_vector)
 
     async def weigh(self, _: bytes) -> float:
         return 0.0

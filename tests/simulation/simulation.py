@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 import tenacity
 
+from boardlog import board_state
 from boardlog.entry import unpack
 from boardlog.errors import BoardLogError, StorageUnavailable
 from boardlog.grant import Role
@@ -23,6 +24,7 @@ from boardlog.snapshots import Snapshot
 from boardlog.stream import RawEntry
 from boardlog.update import dissect
 from persistence_worker import compaction
+from relay import hub, room
 from relay.session import CloseCode
 from tests.simulation.browser import Browser, Edit
 from tests.simulation.faults import Faults
@@ -45,8 +47,19 @@ COMPACT_SECONDS = 240.0
 AGENT_TRIES_MAX = 20
 BROWSERS_MAX = 7
 SHARED_KEYS = 3
-SLICE_BYTES_MAX = 20_000
-"""A log here has a few hundred small entries, and is to be folded in slices too."""
+SMALL_BOUNDS: list[tuple[Any, str, float]] = [
+    (compaction, "SLICE_BYTES_MAX", 20_000),
+    (board_state, "FOLD_UPDATES", 10),
+    (board_state, "HEAVY_UPDATES", 40),
+    (board_state, "READ_HERE_BYTES_MAX", 500),
+    (board_state, "COVER_UPDATES_MAX", 3),
+    (board_state, "LATELY_BYTES_MAX", 1_000),
+    (hub, "READ_HERE_BYTES_MAX", 500),
+    (hub, "COVER_UPDATES_MAX", 3),
+    (hub, "FOLD_PAUSE_SECONDS", 1.0),
+    (room, "TAIL_UPDATES_MIN", 3),
+]
+"""A log here has a few hundred small entries: what is done for large boards is to happen here too."""
 
 
 Compose = Callable[[Mapping[str, Any]], dict[str, Any]]
@@ -375,7 +388,9 @@ def _names(edits: list[Edit]) -> str:
 def _deterministic(rng: random.Random) -> Iterator[None]:
     """Take clock, randomness and log away from the libraries that have their own."""
     state, clock, log = random.getstate(), tenacity.time, structlog.get_config()
-    slice_bytes_max, compaction.SLICE_BYTES_MAX = compaction.SLICE_BYTES_MAX, SLICE_BYTES_MAX
+    bounds = [(module, name, getattr(module, name)) for module, name, _ in SMALL_BOUNDS]
+    for module, name, bound in SMALL_BOUNDS:
+        setattr(module, name, bound)
     random.seed(rng.random())
     tenacity.time = SteadyTime
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
@@ -384,5 +399,6 @@ def _deterministic(rng: random.Random) -> Iterator[None]:
     finally:
         random.setstate(state)
         tenacity.time = clock
-        compaction.SLICE_BYTES_MAX = slice_bytes_max
+        for module, name, bound in bounds:
+            setattr(module, name, bound)
         structlog.configure(**log)

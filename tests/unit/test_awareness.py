@@ -205,7 +205,7 @@ def test_beyond_its_bound_a_board_takes_no_further_clients_but_goes_on_with_thos
     assert len(states.merge(first, ANN, 0.0).changed) == CLIENTS_PER_BOARD_MAX
     assert states.merge([State(10**6, 1, HERE)], BOB, 0.0).changed == []
     assert len(states.present()) == CLIENTS_PER_BOARD_MAX
-    assert states.merge([State(0, 2, HERE)], ANN, 0.0).changed == [0]
+    assert states.merge([State(0, 2, HERE)], ANN, 0.0).renewed == [0]
 
 
 def test_places_of_who_has_gone_become_free_though_the_owner_stays() -> None:
@@ -268,7 +268,7 @@ def test_G6_a_member_takes_nobody_away_or_over_by_raising_a_clock(answers: objec
     states = AwarenessStates()
     eve = object()
     states.merge([State(7, 3, HERE)], answers, 0.0, introduces=True)
-    assert states.merge([State(7, clock, text)], eve, 1.0) == ([], [], [])
+    assert states.merge([State(7, clock, text)], eve, 1.0) == ([], [], [], [])
     assert states.states([7]) == [State(7, 3, HERE)]
     assert states.leave(eve, 2.0) == []
     assert states.merge([State(7, 4, b'{"at":4}')], answers, 3.0).changed == [7]
@@ -280,7 +280,7 @@ def test_G6_nobody_introduces_itself_as_another_to_take_it_away() -> None:
     ann, eve = object(), object()
     states.merge([State(7, 3, HERE)], ann, 0.0, introduces=True)
     for clock in (3, 4):
-        assert states.merge([State(7, clock, GONE)], eve, 1.0, introduces=True) == ([], [], [])
+        assert states.merge([State(7, clock, GONE)], eve, 1.0, introduces=True) == ([], [], [], [])
     assert present(states) == {7: {"user": "Ann"}}
 
 
@@ -310,7 +310,7 @@ def test_G6_a_claim_at_another_node_is_void_there_too_once_the_client_answers() 
     claimed = here.merge([State(7, 4, b'{"user":"Eve"}')], "there", 1.0, introduces=True)
     assert claimed.disputed == [(ann, State(7, 4, GONE))]
     assert here.merge([State(7, 5, HERE)], ann, 1.1).changed == [7]
-    assert there.merge([State(7, 5, HERE)], "here", 1.1, introduces=True) == ([7], [], [])
+    assert there.merge([State(7, 5, HERE)], "here", 1.1, introduces=True) == ([7], [], [], [])
     assert there.merge([State(7, 6, b'{"user":"Eve"}')], eve, 1.2).changed == []
     assert present(here) == present(there) == {7: {"user": "Ann"}}
 
@@ -324,8 +324,8 @@ def test_a_page_that_moved_goes_on_though_its_old_socket_looks_alive() -> None:
     assert there.merge([State(7, 4, HERE)], back, 1.0, introduces=True).changed == [7]
     assert here.merge([State(7, 4, HERE)], "there", 1.0, introduces=True).changed == [7]
     for clock in range(5, 50):
-        assert there.merge([State(7, clock, HERE)], back, float(clock)).changed == [7]
-        assert here.merge([State(7, clock, HERE)], "there", float(clock), introduces=True).changed == [7]
+        assert there.merge([State(7, clock, HERE)], back, float(clock)).renewed == [7]
+        assert here.merge([State(7, clock, HERE)], "there", float(clock), introduces=True).renewed == [7]
     assert here.leave(dead, 60.0) == []
     assert there.leave(back, 61.0) == [7]
 
@@ -340,8 +340,8 @@ def test_G6_no_member_drives_a_client_to_where_clocks_end() -> None:
         assert states.merge([State(7, 2**31 - 1, HERE)], eve, float(second)).changed == []
         ahead = 5 + CLOCK_JUMP_MAX + CLOCKS_PER_SECOND_MAX * second
         assert states.merge([State(7, ahead + 1, HERE)], eve, float(second)).changed == []
-        assert states.merge([State(7, ahead, HERE)], eve, float(second)).changed == [7]
-        assert states.merge([State(7, ahead + 1, HERE)], eve, float(second)).changed == [7], "by one it always goes on"
+        assert states.merge([State(7, ahead, HERE)], eve, float(second)).renewed == [7]
+        assert states.merge([State(7, ahead + 1, HERE)], eve, float(second)).renewed == [7], "by one it always goes on"
         assert clock < ahead
 
 
@@ -463,9 +463,21 @@ def test_who_was_given_up_comes_back_by_raising_its_clock() -> None:
     assert states.merge([State(7, 4, HERE)], "slow node", EXPIRY_SECONDS).changed == [7]
 
 
-def test_owned_by_tells_ours_from_what_others_answer_for() -> None:
+def test_ours_are_told_from_what_other_nodes_answer_for() -> None:
     states = AwarenessStates()
-    states.merge([State(7, 3, HERE), State(8, 1, HERE)], ANN, 0.0)
-    states.merge([State(9, 1, HERE)], BOB, 0.0)
-    states.merge([State(8, 2, GONE)], ANN, 0.0)
-    assert states.owned_by([7, 8, 9, 10], lambda owner: owner == ANN) == [State(7, 3, HERE), State(8, 2, GONE)]
+    ann, bob = object(), object()
+    states.merge([State(7, 3, HERE), State(8, 1, HERE)], ann, 0.0)
+    states.merge([State(9, 1, HERE)], bob, 0.0)
+    states.merge([State(8, 2, GONE)], ann, 0.0)
+    states.merge([State(6, 1, HERE)], "a node", 0.0, introduces=True)
+    assert states.ours([6, 7, 8, 9, 10]) == [7, 8, 9]
+
+
+def test_a_clock_alone_renews_but_for_who_was_taken_for_gone() -> None:
+    states = AwarenessStates()
+    states.merge([State(7, 3, HERE)], ANN, 0.0)
+    assert states.merge([State(7, 4, HERE)], ANN, 0.0) == ([], [], [], [7])
+    assert states.merge([State(7, 5, b"{}")], ANN, 0.0) == ([7], [], [], [])
+    assert states.merge([State(7, 5, GONE)], "a node", 0.0, introduces=True).disputed == [(ANN, State(7, 5, GONE))]
+    assert states.merge([State(7, 6, b"{}")], ANN, 0.0) == ([7], [], [], []), "whoever misses it waits for this"
+    assert states.merge([State(7, 7, b"{}")], ANN, 0.0) == ([], [], [], [7])

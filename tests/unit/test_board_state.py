@@ -14,9 +14,9 @@ from pycrdt import Array, Doc, Map, Text
 
 from boardlog import board_state
 from boardlog.board_state import BoardState
-from boardlog.coverage import Coverage
+from boardlog.coverage import read_state
 from boardlog.links import Links, Ranges
-from boardlog.merge import EMPTY_STATE_VECTOR, EMPTY_UPDATE, fold, parse_state_vector
+from boardlog.merge import EMPTY_STATE_VECTOR, EMPTY_UPDATE, difference, fold, parse_state_vector
 from boardlog.update import dissect, validate
 
 SEEDS = range(40)
@@ -239,6 +239,116 @@ def test_members_of_an_earlier_state_get_what_they_lack_of_a_later_one(chance: r
     assert meaning([*earlier_log, *sent]) == meaning([*earlier_log, *later_log])
 
 
+# Those who come back
+
+
+def grown(chance: random.Random, folds: int) -> tuple[BoardState, list[bytes], list[bytes]]:
+    """Return a state that was folded several times while it grew, its log, and who had what before each fold."""
+    log = make_log(chance, 20 * (folds + 1))
+    state = BoardState(folded(log[:20]), [])
+    state.state_vector()  # somebody was here
+    vectors = []
+    for begin in range(20, len(log), 20):
+        vectors.append(vector_of(log[:begin]))
+        state.add(log[begin : begin + 20])
+        base, updates = state.parts()
+        new = fold(base, updates)
+        state.folded(new.state, len(updates), read=read_state(new.state))
+    return state, log, vectors
+
+
+def test_who_left_before_a_fold_gets_what_was_folded_since_and_not_a_piece_of_the_board(
+    chance: random.Random, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, log, vectors = grown(chance, folds=4)
+    monkeypatch.delattr(board_state, "difference")  # which reads all of the base
+    whole = meaning(log)
+    for place, vector in enumerate(vectors):
+        missed = log[20 * (place + 1) :]
+        sent = state.lacking(vector)
+        assert set(missed) < set(sent)
+        assert len(sent) == len(missed) + 1, "and all deletions"
+        assert meaning([*log[: 20 * (place + 1)], *sent]) == whole
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_waits_reaches_who_comes_back_after_several_folds(seed: int) -> None:
+    chance = random.Random(seed)
+    log = shuffled(chance, make_log(chance, 60))
+    state = BoardState(EMPTY_UPDATE, [])
+    marks = []
+    for begin in range(0, len(log), 10):
+        state.add(log[begin : begin + 10])
+        state.state_vector()
+        marks.append(begin + 10)
+        base, updates = state.parts()
+        count = chance.randrange(len(updates) + 1)
+        state.folded(fold(base, updates[:count]).state, count)
+    for mark in marks:
+        assert meaning([*log[:mark], *state.lacking(vector_of(log[:mark]))]) == meaning(log)
+
+
+def test_what_is_kept_for_those_who_come_back_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def kept(state: BoardState) -> int:
+        return sum(len(update) for fold in state._lately for update in fold.updates)
+
+    monkeypatch.setattr(board_state, "LATELY_BYTES_MAX", 400)
+    state, log, vectors = grown(random.Random(1), folds=12)
+    assert 0 < kept(state) <= max(400, len(state.parts()[0]) // 4)
+    assert meaning([*log[:20], *state.lacking(vectors[0])]) == meaning(log)
+    monkeypatch.setattr(board_state, "LATELY_BYTES_MAX", 10**6)
+    state, *_ = grown(random.Random(1), folds=12)
+    assert kept(state) == sum(map(len, log[-20 * board_state.LATELY_MAX :]))
+
+
+def test_what_could_not_be_folded_is_not_sent_to_those_who_come_back() -> None:
+    log = make_log(random.Random(3), 20)
+    state = BoardState(folded(log[:10]), [])
+    state.state_vector()
+    state.add([*log[10:15], b"rubbish", *log[15:]])
+    base, updates = state.parts()
+    new = fold(base, updates)
+    state.folded(new.state, len(updates), rejected=new.rejected)
+    sent = state.lacking(vector_of(log[:10]))
+    assert b"rubbish" not in sent
+    assert meaning([*log[:10], *sent]) == meaning(log)
+
+
+def test_G7_a_large_base_is_read_and_cut_elsewhere(chance: random.Random, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = make_log(chance, 30)
+    state = BoardState(folded(log[:20]), log[20:])
+    assert not state.is_unread, "a small one is read when it is asked for"
+    monkeypatch.setattr(board_state, "READ_HERE_BYTES_MAX", 10)
+    assert state.is_unread
+    base, _ = state.parts()
+    state.know(read_state(base))
+    monkeypatch.delattr(board_state, "read_state")
+    assert not state.is_unread
+    has = vector_of(log[:9])
+    assert state.to_differ(EMPTY_STATE_VECTOR) is None, "who has nothing gets all of it"
+    assert state.to_differ(vector_of(log)) is None, "who has the base lacks nothing of it"
+    assert state.to_differ(has) is base
+    state.differs(base, has, difference(base, has))
+    monkeypatch.delattr(board_state, "difference")
+    assert state.to_differ(has) is None
+    assert meaning([*log[:9], *state.lacking(has)]) == meaning(log)
+    state.folded(folded(log), 10, read=read_state(folded(log)))
+    state.differs(base, has, EMPTY_UPDATE)  # it comes too late
+    assert state.to_differ(has) is not None or meaning([*log[:9], *state.lacking(has)]) == meaning(log)
+
+
+def test_G7_updates_are_read_in_pieces(chance: random.Random, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = make_log(chance, 30)
+    state = BoardState(folded(log[:5]), log[5:])
+    monkeypatch.setattr(board_state, "COVER_UPDATES_MAX", 7)
+    left = []
+    while state.uncovered:
+        state.cover_some()
+        left.append(state.uncovered)
+    assert left == [18, 11, 4, 0]
+    assert parse_state_vector(state.state_vector()) == parse_state_vector(vector_of(log))
+
+
 # What is known to be here
 
 
@@ -448,7 +558,7 @@ def test_many_updates_or_many_bytes_make_a_state_long(monkeypatch: pytest.Monkey
 def test_nothing_is_computed_before_somebody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A new board, or one that only newcomers join, costs no more than its bytes."""
 
-    monkeypatch.delattr(Coverage, "of_state")
+    monkeypatch.delattr(board_state, "read_state")
     log = make_log(random.Random(2), 10)
     state = BoardState(folded(log), [])
     state.add(log)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pycrdt import Doc, Map
 from test_update import THOROUGH, VALUE, deletes, joined, real_session, update, varint
 
-from boardlog.coverage import Coverage
+from boardlog.coverage import Coverage, read_state
 from boardlog.links import Ranges
 from boardlog.merge import EMPTY_STATE_VECTOR, EMPTY_UPDATE, fold, parse_state_vector
 from boardlog.update import validate
@@ -18,7 +18,7 @@ NOTHING = Ranges({}, {})
 
 
 def test_an_empty_log_covers_only_nothing() -> None:
-    for coverage in (Coverage(), Coverage.of_state(EMPTY_UPDATE)):
+    for coverage in (Coverage(), Coverage.of_state(read_state(EMPTY_UPDATE))):
         assert coverage.covers(NOTHING)
         assert not coverage.covers(Ranges({7: [(0, 1)]}, {}))
         assert not coverage.covers(Ranges({}, {7: [(0, 1)]}))
@@ -100,7 +100,7 @@ def test_L12_of_a_folded_state(seed: int) -> None:
     updates, _ = real_session(rng)
     some = [data for data in updates if rng.random() < 0.75]
     folded = fold(EMPTY_UPDATE, some)
-    coverage = Coverage.of_state(folded.state)
+    coverage = Coverage.of_state(read_state(folded.state))
     named = [validate(data) for data in some]
     assert all(coverage.covers(ranges) for ranges in named)
     vector = parse_state_vector(coverage.state_vector())
@@ -123,7 +123,7 @@ def test_L12_an_echo_is_covered_and_a_new_deletion_is_not() -> None:
         records[f"k{number % 5}"] = {"x": number}
     del records["k1"]
     state = fold(EMPTY_UPDATE, [client.get_update()]).state
-    coverage = Coverage.of_state(state)
+    coverage = Coverage.of_state(read_state(state))
     echo = client.get_update(coverage.state_vector())
     assert echo != EMPTY_UPDATE  # never empty, once anything was deleted
     assert coverage.covers(validate(echo))
@@ -137,7 +137,7 @@ def test_L12_an_echo_is_covered_and_a_new_deletion_is_not() -> None:
 
 def test_what_waits_in_a_state_is_covered() -> None:
     state = update((7, 0, [VALUE, b"\x0a\x04", VALUE]), deleted=deletes((7, [(5, 1)]), (9, [(0, 2)])))
-    coverage = Coverage.of_state(state)
+    coverage = Coverage.of_state(read_state(state))
     assert coverage.covers(validate(state))
     assert not coverage.covers(Ranges({7: [(1, 2)]}, {}))
     assert coverage.state_vector() == b"\x01\x07\x01"
@@ -146,7 +146,7 @@ def test_what_waits_in_a_state_is_covered() -> None:
 @pytest.mark.parametrize("state", [b"", b"\x01", b"rubbish"])
 def test_a_state_that_cannot_be_read(state: bytes) -> None:
     with pytest.raises(ValueError, match="update"):
-        Coverage.of_state(state)
+        Coverage.of_state(read_state(state))
 
 
 def test_a_large_claim_costs_nothing() -> None:

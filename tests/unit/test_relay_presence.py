@@ -1,5 +1,6 @@
 """One board's presence on one node."""
 
+import itertools
 import random
 from collections.abc import Callable
 from typing import Any
@@ -9,9 +10,17 @@ import pytest
 
 from boardlog import awareness
 from boardlog.awareness import State
-from relay import protocol
+from relay import presence, protocol
 from relay.awareness_states import CLIENTS_PER_BOARD_MAX, CLIENTS_PER_MEMBER_MAX, EXPIRY_SECONDS
-from relay.presence import EXPIRY_CHECK_SECONDS, TICK_SECONDS, Presence
+from relay.presence import (
+    BYTES_PER_SECOND_MAX,
+    EXPIRY_CHECK_SECONDS,
+    RENEWAL_SECONDS,
+    RENEWAL_STEP_SECONDS,
+    TICK_SECONDS,
+    TICK_SECONDS_MAX,
+    Presence,
+)
 from tests.presencefakes import Clock, messages_in
 
 GONE = b"null"
@@ -155,6 +164,79 @@ def test_a_lone_client_hears_an_answer_to_each_renewal(node: Node, clock: Clock)
         node.presence.said(ann, [State(1, clocks, HERE)], introduces=clocks == 1)
         clock.pass_(15.0)
         assert ann.taken() == [[State(1, clocks, HERE)]]
+
+
+def test_renewals_wait_for_one_another_and_go_with_any_change(node: Node, elsewhere: Node, clock: Clock) -> None:
+    """A board on which nobody does anything: everyone renews its state every 15 s, each at another time."""
+    ann, bob = node.join(Member()), node.join(Member())
+    there = elsewhere.join(Member())
+    for member, client in ((ann, 1), (bob, 2)):
+        node.presence.said(member, [State(client, 1, HERE)], introduces=True)
+    elsewhere.presence.said(there, [State(3, 1, HERE)], introduces=True)
+    clock.pass_(TICK_SECONDS)
+    ann.taken(), node.taken()
+    node.presence.said(ann, [State(1, 2, HERE)], introduces=False)
+    clock.pass_(RENEWAL_SECONDS / 4)
+    node.presence.said(bob, [State(2, 2, HERE)], introduces=False)
+    elsewhere.presence.said(there, [State(3, 2, HERE)], introduces=False)
+    clock.pass_(RENEWAL_SECONDS / 2)
+    assert not [*ann.taken(), *node.taken()]
+    clock.pass_(RENEWAL_SECONDS / 4 + RENEWAL_STEP_SECONDS)
+    assert ann.taken() == [[State(1, 2, HERE), State(2, 2, HERE)]]
+    assert [said_by(message) for message in node.taken()] == [[State(1, 2, HERE), State(2, 2, HERE)]]
+
+    node.presence.said(ann, [State(1, 3, HERE)], introduces=False)
+    node.presence.said(bob, [State(2, 3, b"{}")], introduces=False)
+    clock.pass_(0.0)
+    assert ann.taken() == [[State(1, 3, HERE), State(2, 3, b"{}")]], "a change is not held back"
+    clock.pass_(2 * RENEWAL_SECONDS)
+    assert ann.taken() == [[State(3, 2, HERE)]], "what another node told in the meantime"
+
+
+def test_ticks_are_as_slow_as_their_bytes_demand_and_no_slower_than_twice_a_second(
+    node: Node, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, bob = node.join(Member()), node.join(Member())
+    frame_bytes = 2 * 1000
+    for bytes_per_second, seconds in ((10 * frame_bytes, 0.1), (frame_bytes // 10, TICK_SECONDS_MAX)):
+        monkeypatch.setattr(presence, "BYTES_PER_SECOND_MAX", bytes_per_second)
+        clock.pass_(RENEWAL_SECONDS)
+        ann.taken(), bob.taken()
+        told_at = []
+        for _ in range(200):
+            clocks = int(clock.seconds * 1000)
+            text = b'{"at":"%0985d"}' % clocks
+            node.presence.said(ann, [State(1, clocks, text)], introduces=False)
+            clock.pass_(0.01)
+            told_at += [clock.seconds] * len(bob.taken())
+        gaps = [after - before for before, after in itertools.pairwise(told_at)]
+        assert seconds <= min(gaps) + 0.011
+        assert max(gaps) <= seconds * 1.1 + 0.011
+    assert BYTES_PER_SECOND_MAX >= 200 * 200 * 150 * 5, "200 people see one another five times a second"
+
+
+def test_what_repeats_the_last_ticks_is_not_even_read(
+    node: Node, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a crowd everyone repeats what everyone says, as stock clients do: all but its own state."""
+    monkeypatch.setattr(presence, "ECHO_STATES_MIN", 2)
+    ann, bob, eve = node.join(Member()), node.join(Member()), node.join(Member())
+    crowd = {ann: State(1, 1, HERE), bob: State(2, 1, HERE)}
+    for member, state in crowd.items():
+        node.presence.takes(member, awareness.encode([state]), introduces=True)
+    clock.pass_(TICK_SECONDS)
+    heard = [*crowd.values()]
+    assert [states for states in eve.taken() if len(states) > 1] == [heard]
+    monkeypatch.delattr(presence, "decode")
+    node.presence.takes(ann, awareness.encode(heard[1:]), introduces=False)
+    node.presence.takes(bob, awareness.encode(heard[:1]), introduces=False)
+    node.presence.takes(eve, awareness.encode(heard), introduces=False)
+    with pytest.raises(NameError):
+        node.presence.takes(eve, awareness.encode(heard[1:]), introduces=False)
+    with pytest.raises(NameError):
+        node.presence.takes(bob, awareness.encode([State(1, 1, b'{"user":"Bob"}')]), introduces=False)
+    with pytest.raises(NameError):
+        node.presence.takes(eve, awareness.encode(heard), introduces=True)
 
 
 # Joining, leaving, asking

@@ -13,7 +13,7 @@ from pycrdt import Awareness, Doc
 
 from boardlog import awareness
 from relay import protocol
-from relay.presence import TICK_SECONDS, Presence
+from relay.presence import RENEWAL_SECONDS, RENEWAL_STEP_SECONDS, TICK_SECONDS, Presence
 from tests.presencefakes import Clock, messages_in
 
 
@@ -31,10 +31,8 @@ class Socket:
         self.down.append(frame)
 
     def deliver_up(self) -> None:
-        states = awareness.decode(self.up.popleft())
-        introduces = not self.has_spoken and len(states) == 1  # as the session has it
-        self.has_spoken = True
-        self.node.open.said(self, states, introduces=introduces)
+        introduces, self.has_spoken = not self.has_spoken, True  # as the session has it
+        self.node.open.takes(self, self.up.popleft(), introduces=introduces)
 
     def deliver_down(self) -> None:
         for message in messages_in(self.down.popleft()):
@@ -265,16 +263,24 @@ class Cluster:
         while self.half_open:
             self.notice()
         for _ in range(200):
-            before = (len(self.channel), self.clock.waiting)
-            while any(node.has_news for node in self.nodes) or any(s.up or s.down for s in self.sockets):
-                self.hear()
-                self.deliver()
-            self.clock.pass_(TICK_SECONDS)
-            rooms = sum(node.presence is not None for node in self.nodes)
-            idle = not any(s.up or s.down for s in self.sockets) and not any(node.has_news for node in self.nodes)
-            if idle and before == (len(self.channel), self.clock.waiting) and self.clock.waiting == rooms:
+            self.exchange()
+            told = len(self.channel)
+            for seconds in (TICK_SECONDS, RENEWAL_SECONDS + RENEWAL_STEP_SECONDS):
+                self.clock.pass_(seconds)
+                if self.is_under_way:
+                    break
+            if not self.is_under_way and told == len(self.channel):
                 return
         pytest.fail("the nodes and clients never come to rest")
+
+    def exchange(self) -> None:
+        while self.is_under_way:
+            self.hear()
+            self.deliver()
+
+    @property
+    def is_under_way(self) -> bool:
+        return any(node.has_news for node in self.nodes) or any(s.up or s.down for s in self.sockets)
 
     @property
     def connected(self) -> list[int]:

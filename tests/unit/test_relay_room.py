@@ -1,5 +1,6 @@
 """A room with its members, its state and its log's reader side; what it does to members is all that is looked at."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
@@ -13,11 +14,12 @@ from boardlog.errors import BoardLogError, BoardNotFound, StorageUnavailable
 from boardlog.grant import Grant, Role
 from boardlog.ids import GENESIS, BoardId, Cursor, EntryId, Tag
 from boardlog.log import Loaded
-from boardlog.merge import EMPTY_STATE_VECTOR, EMPTY_UPDATE, fold, parse_state_vector
+from boardlog.merge import EMPTY_STATE_VECTOR, EMPTY_UPDATE, difference, fold, parse_state_vector
 from boardlog.remains import Remains
 from boardlog.snapshots import Snapshot
 from boardlog.update import validate
 from relay import protocol
+from relay import room as room_module
 from relay.protocol import Awareness, Message, SyncStep1, SyncStep2, Update
 from relay.room import Room
 from relay.session import Append, Close, CloseCode, Drop, Present, Refill, SendAwareness, SendState, TellSaved
@@ -44,6 +46,8 @@ class Shell:
         self.published: list[bytes] = []
         self.appended: list[bytes] = []
         self.timers: list[Timer] = []
+        self.differences = 0
+        self.is_failing = False
 
     def publish(self, message: bytes) -> None:
         self.published.append(message)
@@ -64,6 +68,13 @@ class Shell:
     def jitter(self, lowest: float, highest: float) -> float:
         return highest
 
+    async def difference(self, state: bytes, state_vector: bytes) -> bytes:
+        self.differences += 1
+        await asyncio.sleep(0)
+        if self.is_failing:
+            raise StorageUnavailable("No process starts.")
+        return difference(state, state_vector)
+
 
 class Member:
     """Decodes what it is sent, and keeps what it is told to do."""
@@ -71,6 +82,7 @@ class Member:
     def __init__(self, role: Role = Role.EDITOR) -> None:
         self.grant = Grant(BOARD, role, "test", every_board=False)
         self.heard: list[Message] = []
+        self.frames: list[protocol.Frame] = []
         self.appended: list[bytes] = []
         self.closed: list[tuple[CloseCode, str]] = []
         self.state_frames = 0
@@ -81,6 +93,7 @@ class Member:
 
     def send(self, frame: protocol.Frame) -> None:
         assert frame, "an empty write is no sign of life (L16)"
+        self.frames.append(frame)
         messages = [frame.head + frame.body] if isinstance(frame, protocol.Shared) else messages_in(frame)
         self.heard += map(protocol.decode, messages)
 
@@ -99,7 +112,7 @@ class Member:
     def write_through(self, frames: bytes) -> bool:
         return False
 
-    def send_state(self, messages: Sequence[protocol.Shared]) -> None:
+    def send_state(self, messages: Sequence[protocol.Frame]) -> None:
         self.state_frames += len(messages)
         for message in messages:
             self.send(message)
@@ -204,10 +217,63 @@ def test_a_viewer_is_not_asked(room: Room) -> None:
 
 
 def test_a_joiner_is_shown_who_is_there(room: Room) -> None:
-    room.receive(join(room), Present([awareness.State(1, 1, HERE)], introduces=True))
+    room.receive(join(room), Present(awareness.encode([awareness.State(1, 1, HERE)]), introduces=True))
     viewer = Member(Role.VIEWER)
     room.attach(viewer)
     assert viewer.taken() == [Awareness(awareness.encode([awareness.State(1, 1, HERE)]))]
+
+
+@pytest.mark.parametrize("update", [b"", b"\x01\x07\x01\x01{", awareness.encode([awareness.State(7, 1, b"[1]")])])
+def test_G6_who_says_presence_that_is_none_is_turned_away_for_good(room: Room, update: bytes) -> None:
+    member = join(room, Role.VIEWER)
+    room.receive(member, Present(update, introduces=False))
+    assert [code for code, _ in member.closed] == [CloseCode.MALFORMED]
+
+
+async def test_G7_what_many_lack_of_a_large_board_is_cut_once_and_elsewhere(
+    empty_room: Room, shell: Shell, typist: Typist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed = [typist.type(f"{number} ") for number in range(9)]
+    vector, base = fold(EMPTY_UPDATE, typed[:3]).state_vector, fold(EMPTY_UPDATE, typed).state
+    empty_room.loaded(loaded_of(base))
+    monkeypatch.setattr(board_state, "READ_HERE_BYTES_MAX", 10)
+    await asyncio.gather(*(empty_room.prepare(vector) for _ in range(5)), empty_room.prepare(EMPTY_STATE_VECTOR))
+    assert shell.differences == 1
+    monkeypatch.delattr(board_state, "difference")
+    member = join(empty_room, Role.VIEWER)
+    empty_room.receive(member, SendState(vector))
+    assert member.taken() == [SyncStep2(difference(base, vector))]
+
+
+async def test_what_cannot_be_cut_elsewhere_is_cut_here(
+    empty_room: Room, shell: Shell, typist: Typist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board_state, "READ_HERE_BYTES_MAX", 10)
+    typed = [typist.type(f"{number} ") for number in range(9)]
+    vector, base = fold(EMPTY_UPDATE, typed[:3]).state_vector, fold(EMPTY_UPDATE, typed).state
+    empty_room.loaded(loaded_of(base))
+    shell.is_failing = True
+    await empty_room.prepare(vector)
+    member = join(empty_room, Role.VIEWER)
+    empty_room.receive(member, SendState(vector))
+    assert member.taken() == [SyncStep2(difference(base, vector))]
+
+
+def test_those_who_join_while_much_waits_share_its_frames_and_are_synced_at_the_end(
+    room: Room, typist: Typist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room_module, "TAIL_UPDATES_MIN", 1)
+    for number in range(3):
+        ann, bob = join(room, Role.VIEWER), join(room, Role.VIEWER)
+        for member in (ann, bob):
+            member.frames.clear()
+            room.receive(member, SendState(EMPTY_STATE_VECTOR))
+        assert [*map(id, ann.frames[1:-1])] == [*map(id, bob.frames[1:-1])]
+        *first, last = ann.taken()
+        assert all(isinstance(message, Update) for message in first)
+        assert last == SyncStep2(EMPTY_UPDATE)
+        assert text_of(updates_in(first)) == str(typist.text)
+        room.entries([entry(typist.type(f"more {number}"))])
 
 
 def test_the_answer_to_a_client_ends_with_the_sync_step_2(room: Room) -> None:
@@ -501,7 +567,7 @@ def test_L11_who_begins_to_listen_after_a_loss_is_told_of_it_and_asked_again(roo
 def test_presence_goes_to_all_and_a_query_is_answered(room: Room, shell: Shell) -> None:
     ann, bob = join(room), join(room)
     here = Awareness(awareness.encode([awareness.State(1, 1, HERE)]))
-    room.receive(ann, Present([awareness.State(1, 1, HERE)], introduces=True))
+    room.receive(ann, Present(awareness.encode([awareness.State(1, 1, HERE)]), introduces=True))
     shell.timers[-1].callback()
     assert ann.taken() == bob.taken() == [here]
     assert len(shell.published) == 1
@@ -519,7 +585,7 @@ def test_bad_input_closes_its_sender_alone(room: Room) -> None:
 
 def test_who_left_gets_nothing_more_and_leaving_twice_is_harmless(room: Room, shell: Shell, typist: Typist) -> None:
     ann, bob = join(room), join(room)
-    room.receive(ann, Present([awareness.State(1, 1, HERE)], introduces=True))
+    room.receive(ann, Present(awareness.encode([awareness.State(1, 1, HERE)]), introduces=True))
     room.detach(ann)
     room.detach(ann)
     room.detach(Member())
@@ -560,7 +626,7 @@ def test_a_failed_room_closes_all_its_members_with_the_right_code(
 
 def test_a_closed_room_has_no_timers(room: Room, shell: Shell) -> None:
     ann = join(room)
-    room.receive(ann, Present([awareness.State(1, 1, HERE)], introduces=True))
+    room.receive(ann, Present(awareness.encode([awareness.State(1, 1, HERE)]), introduces=True))
     room.loaded(loaded_of(EMPTY_UPDATE))
     room.close()
     assert all(timer.is_cancelled for timer in shell.timers)
