@@ -90,9 +90,15 @@ class Marking:
         self._changed.update(boards)
         self._mark()
 
-    async def settled(self) -> None:
-        """Return when nothing is being marked. Cancel-safe."""
+    async def flushed(self) -> None:
+        """Mark at once what is still to be marked, and return when that was done or refused. Cancel-safe."""
         while self._marking is not None:
+            await asyncio.wait([self._marking])
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+        self._mark()
+        if self._marking is not None:
             await asyncio.wait([self._marking])
 
     def _mark(self) -> None:

@@ -75,20 +75,26 @@ class Follow:
         self._recent_since_ms = 0
         self._awaited: set[Cursor] = set()
         """What this process logged or heard of, and has not seen yet."""
-        self._wake = asyncio.Event()
         self._busy = True
-        self._settled = asyncio.Event()
+        self._is_over = False
+        self._settled: asyncio.Future[None] | None = None
+        """Made for who waits until nothing is to be read any more."""
         self._task: asyncio.Task[None] | None = None
+        """Loads and repairs; none while publishes are applied as they come: thousands of boards are quiet."""
+        self._patience: asyncio.TimerHandle | None = None
         self._clock = asyncio.get_running_loop().time
 
     def start(self) -> None:
         """Subscribe; the first load follows the acknowledgement, so that nothing falls between them (L2)."""
-        self._task = asyncio.create_task(self._work(), name=f"follow {self.board}")
+        self._patience = asyncio.get_running_loop().call_later(RETRY_SECONDS_MAX, self._give_up)
         self._tail.listen(self._channel, self)
 
     def stop(self) -> None:
         """Stop following: nothing reaches the reader from now on. Synchronous; harmless if repeated."""
         self._tail.leave(self._channel, self)
+        self._is_over = True
+        if self._patience is not None:
+            self._patience.cancel()
         if self._task is not None:
             self._task.cancel()
 
@@ -98,10 +104,15 @@ class Follow:
         It waits for as long as Redis is away: bound it with a timeout.
         """
         self._repair()
-        await self._settled.wait()
+        if self._settled is None:
+            self._settled = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._settled)
 
     def subscribed(self) -> None:
         """See tail.Listener: what was published before now may have been missed."""
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
         self._repair()
 
     def received(self, message: bytes) -> None:
@@ -164,8 +175,12 @@ class Follow:
     def _repair(self) -> None:
         self._repair_wanted = True
         self._busy = True
-        self._settled.clear()
-        self._wake.set()
+        if self._task is None and self._patience is None and not self._is_over:
+            self._task = asyncio.create_task(self._work(), name=f"follow {self.board}")
+
+    def _give_up(self) -> None:
+        self._is_over = True
+        self._reader.failed(StorageUnavailable("Redis did not accept a subscription: try again."))
 
     def _apply(self, raw: Sequence[RawEntry]) -> None:
         """Hand entries over, then move the cursor; a rebase says that history was lost: load again (L6)."""
@@ -205,21 +220,17 @@ class Follow:
         return cursor in self._recent or cursor in self._recent_before
 
     async def _work(self) -> None:
-        """Load and repair whenever asked; between, publishes are applied as they come, without this task."""
+        """Load and repair as long as something asks for it."""
         try:
-            async with asyncio.timeout(RETRY_SECONDS_MAX):
-                await self._wake.wait()
-            while True:
-                while self._repair_wanted or self._reload_wanted:
-                    await self._catch_up()
-                    self._settle_held()
-                # No await since the last publish was settled: from here on the tail's calls apply them directly.
-                self._busy = False
-                self._settled.set()
-                self._wake.clear()
-                await self._wake.wait()
-        except TimeoutError:
-            self._reader.failed(StorageUnavailable("Redis did not accept a subscription: try again."))
+            while self._repair_wanted or self._reload_wanted:
+                await self._catch_up()
+                self._settle_held()
+            # No await since the last publish was settled: from here on the tail's calls apply them directly.
+            self._busy = False
+            self._task = None
+            if self._settled is not None:
+                self._settled.set_result(None)
+                self._settled = None
         except BoardLogError as error:
             self._reader.failed(error)
         except asyncio.CancelledError:

@@ -64,15 +64,15 @@ async def serve(settings: BridgeSettings) -> None:
     redis = redis_module.connect(settings.redis_url)
     pool = await database.connect(settings.database_url)
     keys = Keys(settings.redis_key_prefix)
-    board_log = BoardLog(RedisStreams(redis, Scripts(redis), keys), PostgresSnapshots(pool))
+    streams = RedisStreams(redis, Scripts(redis), keys)
+    board_log = BoardLog(streams, PostgresSnapshots(pool))
     appender, tail, folder = Appender(board_log), Tail(redis), Folder()
     randomness = random.SystemRandom()
     replicas = Replicas(Following(board_log, tail, keys), folder, appender, randomness.getrandbits)
     appender.on_logged = replicas.logged
-    fullness = Fullness(board_log.streams, settings.redis_memory_bytes_max, appender.hold)
+    fullness = Fullness(streams, settings.redis_memory_bytes_max, appender.hold)
     REPLICAS.set_function(lambda: len(replicas))
-    writer = Writer(replicas, appender, time.monotonic)
-    publisher = Publisher(board_log.streams)
+    writer, publisher = Writer(replicas, appender, time.monotonic), Publisher(streams)
     roster = Roster(randomness.getrandbits)
     agents = AgentPresence(secrets.token_hex(8), roster, tail, publisher.publish, keys)
     admission, assets = Admission(Access(pool, redis, keys), board_log.snapshots), PostgresAssets(pool)
@@ -88,7 +88,7 @@ async def serve(settings: BridgeSettings) -> None:
         await folder.warm()  # an agent's first write must not wait for a process to start
         # If one of these ends, the bridge cannot keep its promises: the group ends the process with it.
         async with asyncio.TaskGroup() as tasks:
-            audit = audit_forever(replicas.follows, board_log.streams)
+            audit = audit_forever(replicas.follows, streams)
             work = (appender.run(), tail.run(), publisher.run(), fullness.watch(), audit)
             background = [tasks.create_task(part) for part in work]
             await runner.setup()
@@ -102,7 +102,7 @@ async def serve(settings: BridgeSettings) -> None:
             await runner.cleanup()
             replicas.close()  # which may hand in what a copy held and its log has lost (G4)
             agents.close()
-            await _flushed(appender, publisher)
+            await _flushed(appender, publisher, streams)
             for task in background:
                 task.cancel()
     finally:
@@ -112,9 +112,11 @@ async def serve(settings: BridgeSettings) -> None:
     log.info("stopped")
 
 
-async def _flushed(appender: Appender, publisher: Publisher) -> None:
+async def _flushed(appender: Appender, publisher: Publisher, streams: RedisStreams) -> None:
     """Wait until all is logged and told that waits, or for as long as there is time."""
-    for seconds, flushed in ((FLUSH_SECONDS_MAX, appender.flushed()), (FAREWELL_SECONDS_MAX, publisher.flushed())):
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await flushed
+    with suppress(TimeoutError):
+        async with asyncio.timeout(FLUSH_SECONDS_MAX):
+            await appender.flushed()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(FAREWELL_SECONDS_MAX):
+            await asyncio.gather(publisher.flushed(), streams.marking.flushed())

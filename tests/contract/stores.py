@@ -78,7 +78,7 @@ async def redis_logs(url: str, prefix: str) -> AsyncIterator[Logs]:
         yield logs
     finally:
         collecting.cancel()
-        await asyncio.gather(collecting, streams.marking.settled(), return_exceptions=True)
+        await asyncio.gather(collecting, streams.marking.flushed(), return_exceptions=True)
         await subscriber.aclose()
         async for key in redis.scan_iter(f"{prefix}*"):
             await redis.delete(key)

@@ -91,7 +91,7 @@ async def process(url: str) -> AsyncIterator[Process]:
         yield Process(streams, tail)
     finally:
         running.cancel()
-        await asyncio.gather(running, streams.marking.settled(), return_exceptions=True)
+        await asyncio.gather(running, streams.marking.flushed(), return_exceptions=True)
         await redis.aclose()
 
 
@@ -183,7 +183,7 @@ async def test_L9_an_append_to_a_cluster_stands_although_its_mark_fails(cluster:
         for _ in range(3):
             (outcome,) = await ours.streams.append_many([Append(board, random_tag(), b"payload")])
             assert isinstance(outcome, Appended)
-            await ours.streams.marking.settled()
+            await ours.streams.marking.flushed()
         assert len(await ours.streams.read(board)) == 4
 
 

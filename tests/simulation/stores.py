@@ -153,6 +153,8 @@ class Subscriber:
         self.weather = weather
         self.transport = self
         self._redis = redis
+        self._context = copy_context()
+        """Whoever connects: what arrives is handled by that process, and not if it is dead."""
         self._protocol: asyncio.Protocol | None = None
         self._commands = hiredis.Reader()
         self._arrives_at = -math.inf
@@ -201,12 +203,16 @@ class Subscriber:
     def _later(self, tell: Callable[[asyncio.Protocol], None]) -> None:
         loop = asyncio.get_running_loop()
         self._arrives_at = max(self._arrives_at + BETWEEN_SECONDS, loop.time() + self.weather.delay())
-        loop.call_at(self._arrives_at, lambda: tell(self._protocol) if self._protocol is not None else None)
+        loop.call_at(
+            self._arrives_at,
+            lambda: tell(self._protocol) if self._protocol is not None else None,
+            context=self._context,
+        )
 
     def cut(self) -> None:
         self.abort()
         if self._protocol is not None:
-            self._protocol.connection_lost(None)
+            asyncio.get_running_loop().call_soon(self._protocol.connection_lost, None, context=self._context)
 
 
 class RemoteStreams:

@@ -47,8 +47,6 @@ async def test_L9_what_changes_while_a_mark_is_under_way_or_just_made_is_marked_
     await asyncio.sleep(0)
     for board in BOARDS:  # the first one again: a worker may have released it meanwhile
         marking.changed([board])
-    await marking.settled()
-    assert queue.marks == [{BOARDS[0]}]
     await queue.until(2)
     assert queue.marks == [{BOARDS[0]}, set(BOARDS)]
 
@@ -57,7 +55,7 @@ async def test_L9_a_mark_that_fails_is_made_again() -> None:
     queue = Queue(refusals=2)
     marking = Marking(cast(Due, queue))
     marking.changed(BOARDS[:1])
-    await marking.settled()
+    await asyncio.sleep(0)
     marking.changed(BOARDS[1:2])
     await queue.until(1)
     assert queue.marks == [set(BOARDS[:2])]
@@ -70,3 +68,16 @@ async def test_a_change_after_a_quiet_while_is_marked_at_once() -> None:
         marking.changed(BOARDS[:1])
         await queue.until(count)
     assert queue.marks == [{BOARDS[0]}] * 2
+
+
+async def test_L9_who_leaves_marks_at_once_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(due_module, "MARK_PAUSE_SECONDS", 3600.0)
+    queue = Queue()
+    marking = Marking(cast(Due, queue))
+    marking.changed(BOARDS[:1])
+    await asyncio.sleep(0)
+    marking.changed(BOARDS[1:])
+    await marking.flushed()
+    assert queue.marks == [{BOARDS[0]}, set(BOARDS[1:])]
+    await marking.flushed()
+    assert len(queue.marks) == 2
