@@ -56,7 +56,7 @@ def validate(update: bytes, *, depth_max: int = VALUE_DEPTH_MAX, type_depth_max:
     if len(update) <= FREE_BYTES_MAX and type_depth_max > 0:
         usual = read_usual(update, depth_max)
         if usual is not None:
-            return usual
+            return usual.ranges
     return validate_walking(update, depth_max, type_depth_max)
 
 

@@ -117,12 +117,12 @@ class Session:
 
     def _handle(self, frame: bytes) -> Command | Validate | None:
         match decode(frame):
+            case Update() | SyncStep2() as change:  # first: nearly all that comes
+                self._may_introduce = False
+                return self._change(change)
             case SyncStep1(state_vector):
                 parse_state_vector(state_vector)
                 return SendState(state_vector)
-            case Update() | SyncStep2() as change:
-                self._may_introduce = False
-                return self._change(change)
             case Awareness(update):
                 return self._awareness(update)
             case QueryAwareness():

@@ -9,11 +9,13 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import copy_context
+from types import ModuleType
 from typing import Any
 
 import structlog
 import tenacity
 
+from boardlog import appender, pacing
 from boardlog.entry import unpack
 from boardlog.errors import BoardLogError, StorageUnavailable
 from boardlog.grant import Role
@@ -45,8 +47,14 @@ COMPACT_SECONDS = 240.0
 AGENT_TRIES_MAX = 20
 BROWSERS_MAX = 7
 SHARED_KEYS = 3
-SLICE_BYTES_MAX = 20_000
-"""A log here has a few hundred small entries, and is to be folded in slices too."""
+BOUNDS: list[tuple[ModuleType, str, float]] = [
+    (compaction, "SLICE_BYTES_MAX", 20_000),
+    (appender, "JOINED_UPDATES_MIN", 2),
+    (appender, "RATE_FREE", 15.0),
+    (pacing, "RATE_FREE", 15.0),
+    (pacing, "PAUSE_SECONDS_PER_RATE", 0.005),
+]
+"""A log here has a few hundred small entries, and is to be folded in slices too; a board is busy with few updates."""
 
 
 Compose = Callable[[Mapping[str, Any]], dict[str, Any]]
@@ -375,7 +383,9 @@ def _names(edits: list[Edit]) -> str:
 def _deterministic(rng: random.Random) -> Iterator[None]:
     """Take clock, randomness and log away from the libraries that have their own."""
     state, clock, log = random.getstate(), tenacity.time, structlog.get_config()
-    slice_bytes_max, compaction.SLICE_BYTES_MAX = compaction.SLICE_BYTES_MAX, SLICE_BYTES_MAX
+    bounds = [(where, name, getattr(where, name)) for where, name, _ in BOUNDS]
+    for where, name, value in BOUNDS:
+        setattr(where, name, value)
     random.seed(rng.random())
     tenacity.time = SteadyTime
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
@@ -384,5 +394,6 @@ def _deterministic(rng: random.Random) -> Iterator[None]:
     finally:
         random.setstate(state)
         tenacity.time = clock
-        compaction.SLICE_BYTES_MAX = slice_bytes_max
+        for where, name, value in bounds:
+            setattr(where, name, value)
         structlog.configure(**log)
