@@ -25,6 +25,7 @@ from boardlog.pacing import RATE_FREE, Pace
 from boardlog.retry import RETRY_SECONDS_MAX, retrying
 from boardlog.stream import PUBLISH_PAYLOAD_BYTES_MAX, Append, Appended
 from boardlog.telemetry import METRICS
+from boardlog.usual import Usual
 
 log = structlog.get_logger()
 
@@ -57,13 +58,16 @@ class Source(Protocol):
         """Handle that an update was given up: its outcome is unknown, and nothing after it was appended (L10)."""
 
 
+_Waiting = tuple[bytes, Source, Usual | None]
+
+
 class _Queue:
     """One board's updates that wait, whether an entry is on its way, and what the next one waits for."""
 
     __slots__ = ("in_flight", "pace", "pause", "size_bytes", "waiting")
 
     def __init__(self) -> None:
-        self.waiting: list[tuple[bytes, Source]] = []
+        self.waiting: list[_Waiting] = []
         self.size_bytes = 0
         """Of what waits."""
         self.in_flight = False
@@ -110,13 +114,16 @@ class Appender:
         """Called for each entry that Redis has acknowledged; must not raise."""
         WAITING.set_function(lambda: self.waiting_bytes)
 
-    def append(self, board: BoardId, update: bytes, source: Source) -> None:
-        """Take a validated update for a board. Synchronous: from here on it is appended whatever its sender does."""
+    def append(self, board: BoardId, update: bytes, source: Source, usual: Usual | None = None) -> None:
+        """Take a validated update for a board. Synchronous: from here on it is appended whatever its sender does.
+
+        With `usual`, what was read of it, it may be joined with others of the source.
+        """
         queue = self._queues.get(board)
         if queue is None:
             queue = self._queues[board] = _Queue()
         size_bytes = len(update)
-        queue.waiting.append((update, source))
+        queue.waiting.append((update, source, usual))
         queue.size_bytes += size_bytes
         self._idle.clear()
         self.waiting_bytes += size_bytes
@@ -299,16 +306,16 @@ class Appender:
         queue = self._queues[batch.append.board]
         waiting, queue.waiting = queue.waiting, []
         queue.size_bytes = 0
-        self._release(sum(len(update) for update, _ in waiting))
+        self._release(sum(len(update) for update, _, _ in waiting))
         self._landed(batch)
-        for source in dict.fromkeys([*(source for source, _ in batch.counts), *(source for _, source in waiting)]):
+        for source in dict.fromkeys([*(source for source, _ in batch.counts), *(source for _, source, _ in waiting)]):
             source.append_failed(error)
 
 
-def _beginning(waiting: list[tuple[bytes, Source]]) -> tuple[list[tuple[bytes, Source]], int]:
+def _beginning(waiting: list[_Waiting]) -> tuple[list[_Waiting], int]:
     """Return what goes into one entry of all that waits, at least one update, and its bytes."""
     size_bytes = count = 0
-    for update, _ in waiting[:UPDATES_PER_ENTRY_MAX]:
+    for update, _, _ in waiting[:UPDATES_PER_ENTRY_MAX]:
         if count and size_bytes + len(update) > ENTRY_BYTES_MAX:
             break
         size_bytes += len(update)
@@ -316,7 +323,7 @@ def _beginning(waiting: list[tuple[bytes, Source]]) -> tuple[list[tuple[bytes, S
     return waiting[:count], size_bytes
 
 
-def _by_author(taken: list[tuple[bytes, Source]]) -> tuple[tuple[bytes, ...], list[tuple[Source, int]]]:
+def _by_author(taken: list[_Waiting]) -> tuple[tuple[bytes, ...], list[tuple[Source, int]]]:
     """Return an entry's updates, and how many each author handed in.
 
     Of many, those of one author stand together, in their order, joined as far as that can be: no author can have seen
@@ -324,12 +331,12 @@ def _by_author(taken: list[tuple[bytes, Source]]) -> tuple[tuple[bytes, ...], li
     update, nobody else's edit is in it (G6).
     """
     if len(taken) == 1:
-        ((update, source),) = taken
+        ((update, source, _),) = taken
         return (update,), [(source, 1)]
-    authors: dict[Source, list[bytes]] = {}
-    for update, source in taken:
-        authors.setdefault(source, []).append(update)
-    counts = [(source, len(updates)) for source, updates in authors.items()]
+    authors: dict[Source, list[tuple[bytes, Usual | None]]] = {}
+    for update, source, usual in taken:
+        authors.setdefault(source, []).append((update, usual))
+    counts = [(source, len(parts)) for source, parts in authors.items()]
     if len(taken) < JOINED_UPDATES_MIN:
-        return tuple(update for update, _ in taken), counts
-    return tuple(update for updates in authors.values() for update in join(updates)), counts
+        return tuple(update for update, _, _ in taken), counts
+    return tuple(update for parts in authors.values() for update in join(parts)), counts

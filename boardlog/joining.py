@@ -11,12 +11,10 @@ small enough for whoever follows live (`growing.is_dear`).
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 
-from boardlog.contents import VALUE_DEPTH_MAX
 from boardlog.links import ANY, BINARY, DELETED, EMBED, HAS_LEFT, HAS_RIGHT, STRING, Intervals
 from boardlog.merge import only_deletes, union, write_varint
-from boardlog.usual import Item, Usual, read_usual
+from boardlog.usual import Item, Usual
 
 JOINED_BYTES_MAX = 56 * 1024
 """What goes into one update: with it an entry is still published whole (stream.PUBLISH_PAYLOAD_BYTES_MAX)."""
@@ -30,88 +28,83 @@ _DROPPED = frozenset({ANY, BINARY, EMBED, STRING})
 """Content that nobody misses when it is deleted. A shared type may have children, a format ends another one."""
 
 
-def join(updates: Sequence[bytes]) -> list[bytes]:
+def join(parts: Sequence[tuple[bytes, Usual | None]]) -> list[bytes]:
     """Return valid updates of one author, in their order, joined where each goes on where the one before it ended.
 
-    Whatever order the results are applied in, among others or among themselves, documents become what the parts would
-    have made of them.
+    With each comes what was read of it; one of which that is not known stays alone. Whatever order the results are
+    applied in, documents become what the parts would have made of them.
     """
     results: list[bytes] = []
     run = _Run()
-    for update in updates:
-        items: list[Item] = []
-        usual = read_usual(update, VALUE_DEPTH_MAX, items)
-        if usual is None or _is_child(update, items):
+    for update, usual in parts:
+        if usual is None or _is_child(update, usual.items):
             results += run.encoded()
             results.append(update)
             run = _Run()
-            continue
-        if not run.has_room(update, usual, items):
+        elif not run.took(update, usual):
             results += run.encoded()
             run = _Run()
-        run.add(update, usual, items)
+            run.took(update, usual)
     return results + run.encoded()
 
 
 def _is_child(update: bytes, items: list[Item]) -> bool:
     """Tell an only item that names its parent, which another part of the run may hold."""
-    return len(items) == 1 and not update[items[0].at] & (HAS_LEFT | HAS_RIGHT) and not update[items[0].at + 1]
+    if len(items) != 1:
+        return False
+    _, at, _, _ = items[0]
+    return not update[at] & (HAS_LEFT | HAS_RIGHT) and not update[at + 1]
 
 
 class _Run:
     """Updates whose items follow one another."""
 
     def __init__(self) -> None:
-        self._parts: list[tuple[bytes, list[Item], int]] = []  # and where the clocks of each end
-        self._deletes: list[dict[int, Intervals]] = []
+        self._parts: list[tuple[bytes, Usual]] = []
         self._client = -1
         self._begin = self._end = 0
         self._bytes = self._structs = self._deletions = 0
 
-    def has_room(self, update: bytes, usual: Usual, items: list[Item]) -> bool:
-        """Tell whether an update goes on where this run ends, and fits."""
-        if usual.client >= 0 and self._client >= 0:
-            if (usual.client, usual.begin) != (self._client, self._end):
-                return False
-            if usual.end - self._begin > JOINED_CLOCKS_MAX:
-                return False
-        return (
-            self._bytes + len(update) <= JOINED_BYTES_MAX
-            and self._structs + len(items) <= JOINED_STRUCTS_MAX
-            and self._deletions + _count(usual.deletes) <= JOINED_STRUCTS_MAX
-        )
-
-    def add(self, update: bytes, usual: Usual, items: list[Item]) -> None:
-        """Take an update for which there is room; the first one of a run always."""
-        self._parts.append((update, items, usual.end))
-        self._deletes.append(usual.deletes)
-        if usual.client >= 0:
+    def took(self, update: bytes, usual: Usual) -> bool:
+        """Take an update if it goes on where this run ends, and fits. The first one always does."""
+        client, begin, end, items, deletes = usual
+        size_bytes = self._bytes + len(update)
+        structs = self._structs + len(items)
+        deletions = self._deletions
+        for intervals in deletes.values():
+            deletions += len(intervals)
+        fits = size_bytes <= JOINED_BYTES_MAX and max(structs, deletions) <= JOINED_STRUCTS_MAX
+        if client >= 0 and self._client >= 0:
+            fits &= client == self._client and begin == self._end and end - self._begin <= JOINED_CLOCKS_MAX
+        if self._parts and not fits:
+            return False
+        self._parts.append((update, usual))
+        self._bytes, self._structs, self._deletions = size_bytes, structs, deletions
+        if client >= 0:
             if self._client < 0:
-                self._client, self._begin = usual.client, usual.begin
-            self._end = usual.end
-        self._bytes += len(update)
-        self._structs += len(items)
-        self._deletions += _count(usual.deletes)
+                self._client, self._begin = client, begin
+            self._end = end
+        return True
 
     def encoded(self) -> list[bytes]:
         """Return the run as one update, or none if nothing is in it. One that stands alone stays as it is."""
         if len(self._parts) <= 1:
-            return [update for update, _, _ in self._parts]
-        deletes = union(self._deletes)
+            return [update for update, _ in self._parts]
+        deletes = union(usual.deletes for _, usual in self._parts)
         encoded_deletes = only_deletes(deletes)[1:]
         if self._client < 0:
             return [b"\x00" + encoded_deletes]
         gone = _Gone(deletes.get(self._client, []))
         pieces = [b"\x01", write_varint(self._structs), write_varint(self._client), write_varint(self._begin)]
-        for update, items, end in self._parts:
-            for item, behind in pairwise([*items, Item(end, 0, 0, 0)]):
-                info = update[item.at]
-                if info & _KIND_BITS in _DROPPED and gone.has(item.clock, behind.clock):
-                    pieces.append(bytes((info & ~_KIND_BITS | DELETED,)))
-                    pieces.append(update[item.at + 1 : item.content])
-                    pieces.append(write_varint(behind.clock - item.clock))
+        for update, usual in self._parts:
+            for place, (clock, at, content, behind) in enumerate(usual.items, 1):
+                end = usual.items[place][0] if place < len(usual.items) else usual.end
+                if update[at] & _KIND_BITS in _DROPPED and gone.has(clock, end):
+                    pieces.append(bytes((update[at] & ~_KIND_BITS | DELETED,)))
+                    pieces.append(update[at + 1 : content])
+                    pieces.append(write_varint(end - clock))
                 else:
-                    pieces.append(update[item.at : item.behind])
+                    pieces.append(update[at:behind])
         pieces.append(encoded_deletes)
         return [b"".join(pieces)]
 
@@ -128,7 +121,3 @@ class _Gone:
         while self._end <= begin and (following := next(self._left, None)) is not None:
             self._begin, self._end = following
         return self._begin <= begin and end <= self._end
-
-
-def _count(deletes: dict[int, Intervals]) -> int:
-    return sum(map(len, deletes.values()))

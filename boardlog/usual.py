@@ -5,9 +5,9 @@ first; whatever is anything else, or not well-formed, it walks as a whole, and s
 same answer: this one is the shorter way to it.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-from boardlog.contents import CLIENT_MAX, CLOCK_MAX, CONTENTS
+from boardlog.contents import CLIENT_MAX, CLOCK_MAX, CONTENTS, VALUE_DEPTH_MAX
 from boardlog.errors import InvalidUpdate
 from boardlog.lib0 import read_varint, skip_text, skip_values
 from boardlog.links import ANY, FORMAT, HAS_KEY, HAS_LEFT, HAS_RIGHT, Intervals, Ranges
@@ -17,8 +17,12 @@ _HAS_NEIGHBOUR = HAS_LEFT | HAS_RIGHT
 _ONE_BYTE_MAX = 127
 
 
+Item: TypeAlias = tuple[int, int, int, int]
+"""Where an item stands: its clock, the bytes where it and its content begin, and the byte behind it."""
+
+
 class Usual(NamedTuple):
-    """What a usual update says."""
+    """What a usual update says, and where."""
 
     client: int
     """-1: it only deletes."""
@@ -26,7 +30,13 @@ class Usual(NamedTuple):
     """The clock of its first item."""
     end: int
     """The clock behind its last item."""
+    items: list[Item]
     deletes: dict[int, Intervals]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it says nothing at all."""
+        return self.client < 0 and not self.deletes
 
     @property
     def ranges(self) -> Ranges:
@@ -34,20 +44,9 @@ class Usual(NamedTuple):
         return Ranges({} if self.client < 0 else {self.client: [(self.begin, self.end)]}, self.deletes)
 
 
-class Item(NamedTuple):
-    """Where an item of an update stands."""
-
-    clock: int
-    at: int
-    """The byte where it begins."""
-    content: int
-    """The byte where its content begins."""
-    behind: int
-    """The byte behind it."""
-
-
-def read_usual(update: bytes, depth_max: int, items: list[Item] | None = None) -> Usual | None:
-    """Return what a usual, well-formed update says, None for any other. Its items are added to `items`, if given."""
+def read_usual(update: bytes, depth_max: int = VALUE_DEPTH_MAX) -> Usual | None:
+    """Return what a usual, well-formed update says, None for any other."""
+    items: list[Item] = []
     try:
         if update[0] == 0:
             client, begin, end = -1, 0, 0
@@ -62,11 +61,11 @@ def read_usual(update: bytes, depth_max: int, items: list[Item] | None = None) -
             return None
     except (IndexError, KeyError, InvalidUpdate):
         return None
-    return Usual(client, begin, end, deletes) if pos == len(update) else None
+    return Usual(client, begin, end, items, deletes) if pos == len(update) else None
 
 
 def _read_structs(  # noqa: C901, PLR0912 - the hot loop
-    update: bytes, pos: int, own: bytes, client: int, clock: int, depth_max: int, items: list[Item] | None
+    update: bytes, pos: int, own: bytes, client: int, clock: int, depth_max: int, items: list[Item]
 ) -> tuple[int, int]:
     """Return where the clocks of a block's structs end, and the position behind them. Raise KeyError if not usual."""
     count = update[1]
@@ -100,8 +99,7 @@ def _read_structs(  # noqa: C901, PLR0912 - the hot loop
             raise KeyError(info)
         else:
             length, pos = CONTENTS[kind](update, pos, depth_max)
-        if items is not None:
-            items.append(Item(clock, at, content, pos))
+        items.append((clock, at, content, pos))
         clock += length
         if not length or clock > CLOCK_MAX:
             raise KeyError(clock)

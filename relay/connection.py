@@ -19,6 +19,7 @@ from boardlog.awareness import EMPTY
 from boardlog.errors import BoardLogError, InvalidUpdate, StorageUnavailable
 from boardlog.grant import Grant
 from boardlog.stream import Appended
+from boardlog.usual import Usual
 from boardlog.validating import NotValidated, Validator
 from relay import protocol
 from relay.outbox import Outbox, Outboxes, Pipe
@@ -136,14 +137,14 @@ class Connection:
         elif now - self._sent_at > QUIET_SECONDS_MAX and not self._outbox.is_behind:
             self.send(_ALIVE)
 
-    def append(self, update: bytes) -> None:
+    def append(self, update: bytes, usual: Usual | None = None) -> None:
         """Log an update of this client's. Too much on its way stops the reading, never the appending (G5)."""
         if self.room is None:
             return
         self._unlogged.append(len(update))
         if self._unlogged.size_bytes > UNLOGGED_BYTES_MAX:
             self._may_read.clear()
-        self._appender.append(self.room.board, update, self)
+        self._appender.append(self.room.board, update, self, usual)
 
     def drop(self) -> None:
         """See room.Member."""

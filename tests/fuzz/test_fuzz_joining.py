@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from boardlog.joining import join
 from boardlog.update import validate
 from tests.fuzz.oracles import Oracle, oracles
 from tests.fuzz.seeds import again, seeds
 from tests.fuzz.test_fuzz_updates import joined as in_order
 from tests.fuzz.test_fuzz_updates import pycrdt_session, what_differs, yjs_session
+from tests.unit.test_joining import join
 
 SESSIONS_PER_SEED = 30
 

@@ -11,11 +11,11 @@ from boardlog.appender import JOINED_UPDATES_MIN, UPDATES, Appender
 from boardlog.entry import unpack
 from boardlog.errors import BoardLogError, BoardNotFound, LogFull, NoLog, StorageUnavailable
 from boardlog.ids import GENESIS, BoardId, Cursor, EntryId, Tag
-from boardlog.joining import join
 from boardlog.log import BoardLog
 from boardlog.snapshots import Snapshots
 from boardlog.stream import Append, Appended, Streams
-from tests.unit.test_joining import moves
+from boardlog.usual import read_usual
+from tests.unit.test_joining import join, moves
 
 Outcome = Exception | None
 BOARD, OTHER = BoardId("board"), BoardId("other")
@@ -359,8 +359,8 @@ async def test_of_many_updates_each_author_s_are_joined_and_all_are_counted() ->
         anns, bens = moves(30, shapes=2, client_id=7), moves(30, shapes=3, client_id=9)
         counted = UPDATES._value.get()
         for ours, theirs in zip(anns, bens, strict=True):
-            world.appender.append(BOARD, ours, ann)
-            world.appender.append(BOARD, theirs, ben)
+            world.appender.append(BOARD, ours, ann, read_usual(ours))
+            world.appender.append(BOARD, theirs, ben, read_usual(theirs))
         await world.appender.flushed()
         assert world.streams.logged[BOARD] == [*join(anns), *join(bens)]
         assert len(world.streams.logged[BOARD]) == 2
@@ -372,7 +372,7 @@ async def test_a_few_updates_are_logged_as_they_came() -> None:
     async with running() as world:
         updates = moves(JOINED_UPDATES_MIN - 1, shapes=1)
         for update in updates:
-            world.appender.append(BOARD, update, Author())
+            world.appender.append(BOARD, update, Author(), read_usual(update))
         await world.appender.flushed()
         assert world.streams.logged[BOARD] == updates
 

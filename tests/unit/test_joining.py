@@ -7,13 +7,20 @@ from typing import Any
 import pytest
 from pycrdt import Array, Doc, Map, Text
 
+from boardlog import joining
 from boardlog.board_state import BoardState
 from boardlog.growing import is_dear
-from boardlog.joining import JOINED_BYTES_MAX, JOINED_STRUCTS_MAX, join
+from boardlog.joining import JOINED_BYTES_MAX, JOINED_STRUCTS_MAX
 from boardlog.links import Ranges
 from boardlog.merge import EMPTY_UPDATE, fold, parse_state_vector, union
 from boardlog.update import dissect, validate
+from boardlog.usual import read_usual
 from tests.unit.test_update import real_session
+
+
+def join(updates: Sequence[bytes]) -> list[bytes]:
+    """Join updates of which all was read that can be."""
+    return joining.join([(update, read_usual(update)) for update in updates])
 
 
 def moves(count: int, shapes: int, size: int = 200, client_id: int = 7) -> list[bytes]:
