@@ -2,13 +2,16 @@
 
 Order and outcome (L10): a board has at most one entry on its way; one of unknown outcome is repeated with the same
 bytes before anything later; given up, everything that waits for that board fails with it, so that nothing overtakes.
+
+Under load a board's next entry waits some milliseconds for more (`pacing`), and of what each author brought meanwhile
+the parts are joined (`joining`).
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Protocol
+from itertools import islice
+from typing import NamedTuple, Protocol
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -16,23 +19,30 @@ from prometheus_client import Counter, Gauge
 from boardlog.entry import UPDATES_PER_ENTRY_MAX, EntryKind, Payload, pack
 from boardlog.errors import BoardLogError, BoardNotFound, LogFull, NoLog, StorageUnavailable
 from boardlog.ids import BoardId, Cursor
+from boardlog.joining import join
 from boardlog.log import BoardLog
+from boardlog.pacing import RATE_FREE, Pace
 from boardlog.retry import RETRY_SECONDS_MAX, retrying
-from boardlog.stream import Append, Appended
+from boardlog.stream import PUBLISH_PAYLOAD_BYTES_MAX, Append, Appended
 from boardlog.telemetry import METRICS
+from boardlog.usual import Usual
 
 log = structlog.get_logger()
 
 ENTRIES = Counter("appended_entries_total", "Entries that this process logged", registry=METRICS)
-UPDATES = Counter("appended_updates_total", "Updates in those entries", registry=METRICS)
+UPDATES = Counter("appended_updates_total", "Updates that were handed in, and are in those entries", registry=METRICS)
 REPEATED = Counter(
     "append_attempts_repeated_total", "Entries sent again, their outcome being unknown", registry=METRICS
 )
 WAITING = Gauge("append_waiting_bytes", "Bytes of updates that wait for Redis", registry=METRICS)
 HELD = Gauge("appends_held", "1 while the logs are full and appends are held back", registry=METRICS)
 
-ENTRY_BYTES_MAX = 1024 * 1024
+ENTRY_BYTES_MAX = 256 * 1024
 """An entry takes further updates up to this size; a single larger update is an entry of its own."""
+JOINED_UPDATES_MIN = 16
+"""An entry of fewer updates is logged as they came: to join them takes longer than it saves."""
+FORGOTTEN_AFTER_SECONDS = 1.0
+"""How often the rates of boards that are idle are dropped."""
 BOARDS_PER_PIPELINE_MAX = 256
 WAITING_BYTES_MAX = 128 * 1024 * 1024
 """What may wait for Redis on this node; beyond it there is no room, and the readers of sockets wait (G5)."""
@@ -48,20 +58,33 @@ class Source(Protocol):
         """Handle that an update was given up: its outcome is unknown, and nothing after it was appended (L10)."""
 
 
-@dataclass(slots=True)
+_Waiting = tuple[bytes, Source, Usual | None]
+
+
 class _Queue:
-    """One board's updates that wait, and whether an entry is on its way."""
+    """One board's updates that wait, whether an entry is on its way, and what the next one waits for."""
 
-    waiting: list[tuple[bytes, Source]] = field(default_factory=list)
-    in_flight: bool = False
+    __slots__ = ("in_flight", "pace", "pause", "size_bytes", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: list[_Waiting] = []
+        self.size_bytes = 0
+        """Of what waits."""
+        self.in_flight = False
+        self.pace = Pace()
+        self.pause: asyncio.TimerHandle | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.waiting and not self.in_flight
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
+class _Batch(NamedTuple):
     """One entry on its way: the same bytes at every attempt."""
 
     append: Append
-    sources: list[Source]
+    counts: list[tuple[Source, int]]
+    """How many of its updates each source handed in."""
     updates_bytes: int
 
 
@@ -77,6 +100,8 @@ class Appender:
         self._retry_seconds_max = retry_seconds_max
         self._queues: dict[BoardId, _Queue] = {}
         self._ready: dict[BoardId, None] = {}
+        self._flushing = 0
+        self._forgotten_at = 0.0
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -89,16 +114,23 @@ class Appender:
         """Called for each entry that Redis has acknowledged; must not raise."""
         WAITING.set_function(lambda: self.waiting_bytes)
 
-    def append(self, board: BoardId, update: bytes, source: Source) -> None:
-        """Take a validated update for a board. Synchronous: from here on it is appended whatever its sender does."""
-        queue = self._queues.setdefault(board, _Queue())
-        queue.waiting.append((update, source))
-        self.waiting_bytes += len(update)
+    def append(self, board: BoardId, update: bytes, source: Source, usual: Usual | None = None) -> None:
+        """Take a validated update for a board. Synchronous: from here on it is appended whatever its sender does.
+
+        With `usual`, what was read of it, it may be joined with others of the source.
+        """
+        queue = self._queues.get(board)
+        if queue is None:
+            queue = self._queues[board] = _Queue()
+        size_bytes = len(update)
+        queue.waiting.append((update, source, usual))
+        queue.size_bytes += size_bytes
         self._idle.clear()
-        self._measure()
-        if not queue.in_flight:
-            self._ready[board] = None
-            self._wake.set()
+        self.waiting_bytes += size_bytes
+        if self.waiting_bytes > WAITING_BYTES_MAX:
+            self._room.clear()
+        if not queue.in_flight and (queue.pause is None or queue.size_bytes >= PUBLISH_PAYLOAD_BYTES_MAX):
+            self._go(board, queue)
 
     def hold(self, is_held: bool) -> None:
         """Hold new appends back, or let them go on; what was taken already goes on in any case (G5)."""
@@ -116,38 +148,69 @@ class Appender:
         await self._room.wait()
 
     async def flushed(self) -> None:
-        """Wait until nothing waits any more, logged or given up. Cancel-safe."""
-        await self._idle.wait()
+        """Wait until nothing waits any more, logged or given up; nothing is paused meanwhile. Cancel-safe."""
+        self._flushing += 1
+        try:
+            for board, queue in self._queues.items():
+                if queue.pause is not None:
+                    self._go(board, queue)
+            await self._idle.wait()
+        finally:
+            self._flushing -= 1
 
     async def run(self) -> None:
         """Append until cancelled. Cancel it only after `flushed`: what is on its way would get no answer."""
+        loop = asyncio.get_running_loop()
         try:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
                 while self._ready:
-                    boards = list(self._ready)[:BOARDS_PER_PIPELINE_MAX]
-                    failed = await self._attempt([self._take(board) for board in boards])
+                    boards = list(islice(self._ready, BOARDS_PER_PIPELINE_MAX))
+                    now = loop.time()
+                    failed = await self._attempt([self._take(board, now) for board in boards])
                     if failed:
                         self._start_again(failed)
+                    if now - self._forgotten_at > FORGOTTEN_AFTER_SECONDS:
+                        self._forget(now)
         finally:
             for task in self._again:
                 task.cancel()
 
-    def _take(self, board: BoardId) -> _Batch:
+    def _go(self, board: BoardId, queue: _Queue) -> None:
+        """Have a board's next entry leave: at once, or, of a busy board, after a pause; where it pauses, at once."""
+        if queue.pause is not None:
+            queue.pause.cancel()
+            queue.pause = None
+        elif queue.pace.rate > RATE_FREE and not self._flushing and queue.size_bytes < PUBLISH_PAYLOAD_BYTES_MAX:
+            loop = asyncio.get_running_loop()
+            seconds = queue.pace.pause(loop.time())
+            if seconds:
+                queue.pause = loop.call_later(seconds, self._go, board, queue)
+                return
+        self._ready[board] = None
+        self._wake.set()
+
+    def _take(self, board: BoardId, now: float) -> _Batch:
         """Take the next entry's worth off a board's queue and mark it as on its way."""
-        self._ready.pop(board)
+        del self._ready[board]
         queue = self._queues[board]
         queue.in_flight = True
-        size = count = 0
-        for update, _ in queue.waiting[:UPDATES_PER_ENTRY_MAX]:
-            if count and size + len(update) > ENTRY_BYTES_MAX:
-                break
-            size += len(update)
-            count += 1
-        taken, queue.waiting = queue.waiting[:count], queue.waiting[count:]
-        payload = pack(Payload(EntryKind.UPDATES, tuple(update for update, _ in taken)))
-        return _Batch(Append(board, self._log.new_tag(), payload), [source for _, source in taken], size)
+        taken, size_bytes = queue.waiting, queue.size_bytes
+        if size_bytes > ENTRY_BYTES_MAX or len(taken) > UPDATES_PER_ENTRY_MAX:
+            taken, size_bytes = _beginning(taken)
+        queue.waiting = queue.waiting[len(taken) :]
+        queue.size_bytes -= size_bytes
+        queue.pace.leave(len(taken), now)
+        updates, counts = _by_author(taken)
+        return _Batch(Append(board, self._log.new_tag(), pack(Payload(EntryKind.UPDATES, updates))), counts, size_bytes)
+
+    def _forget(self, now: float) -> None:
+        """Drop the queues in which nothing is, once nobody needs to know their rate."""
+        self._forgotten_at = now
+        idle = [board for board, queue in self._queues.items() if queue.is_idle and queue.pace.is_forgotten(now)]
+        for board in idle:
+            del self._queues[board]
 
     async def _attempt(self, batches: Sequence[_Batch]) -> list[_Failed]:
         """Send batches once; settle those that are logged, return the others with their errors."""
@@ -156,11 +219,15 @@ class Appender:
         except StorageUnavailable as error:
             return [(batch, error) for batch in batches]
         failed: list[_Failed] = []
+        updates = 0
         for batch, outcome in zip(batches, outcomes, strict=True):
             if isinstance(outcome, Appended):
+                updates += sum(count for _, count in batch.counts)
                 self._settle(batch, outcome)
             else:
                 failed.append((batch, outcome))
+        ENTRIES.inc(len(batches) - len(failed))
+        UPDATES.inc(updates)
         return failed
 
     def _start_again(self, failed: list[_Failed]) -> None:
@@ -210,12 +277,7 @@ class Appender:
     def _settle(self, batch: _Batch, appended: Appended) -> None:
         self._landed(batch)
         self.on_logged(batch.append.board, appended.cursor)
-        ENTRIES.inc()
-        UPDATES.inc(len(batch.sources))
-        counts: dict[int, tuple[Source, int]] = {}
-        for source in batch.sources:
-            counts[id(source)] = (source, counts.get(id(source), (source, 0))[1] + 1)
-        for source, count in counts.values():
+        for source, count in batch.counts:
             source.logged(count, appended)
 
     def _landed(self, batch: _Batch) -> None:
@@ -225,12 +287,9 @@ class Appender:
         queue.in_flight = False
         self._release(batch.updates_bytes)
         if queue.waiting:
-            self._ready[board] = None
-            self._wake.set()
-        else:
-            del self._queues[board]
-            if not self._queues:
-                self._idle.set()
+            self._go(board, queue)
+        elif not self.waiting_bytes:
+            self._idle.set()
 
     def _release(self, freed_bytes: int) -> None:
         self.waiting_bytes -= freed_bytes
@@ -246,7 +305,38 @@ class Appender:
         """Give up an entry, and with it all that waits behind it: a socket's later update must not overtake (L10)."""
         queue = self._queues[batch.append.board]
         waiting, queue.waiting = queue.waiting, []
-        self._release(sum(len(update) for update, _ in waiting))
+        queue.size_bytes = 0
+        self._release(sum(len(update) for update, _, _ in waiting))
         self._landed(batch)
-        for source in {id(source): source for source in [*batch.sources, *(source for _, source in waiting)]}.values():
+        for source in dict.fromkeys([*(source for source, _ in batch.counts), *(source for _, source, _ in waiting)]):
             source.append_failed(error)
+
+
+def _beginning(waiting: list[_Waiting]) -> tuple[list[_Waiting], int]:
+    """Return what goes into one entry of all that waits, at least one update, and its bytes."""
+    size_bytes = count = 0
+    for update, _, _ in waiting[:UPDATES_PER_ENTRY_MAX]:
+        if count and size_bytes + len(update) > ENTRY_BYTES_MAX:
+            break
+        size_bytes += len(update)
+        count += 1
+    return waiting[:count], size_bytes
+
+
+def _by_author(taken: list[_Waiting]) -> tuple[tuple[bytes, ...], list[tuple[Source, int]]]:
+    """Return an entry's updates, and how many each author handed in.
+
+    Of many, those of one author stand together, in their order, joined as far as that can be: no author can have seen
+    another's, for they are not logged yet (G1). Nobody's are joined with anybody else's: where a worker cannot fold an
+    update, nobody else's edit is in it (G6).
+    """
+    if len(taken) == 1:
+        ((update, source, _),) = taken
+        return (update,), [(source, 1)]
+    authors: dict[Source, list[tuple[bytes, Usual | None]]] = {}
+    for update, source, usual in taken:
+        authors.setdefault(source, []).append((update, usual))
+    counts = [(source, len(parts)) for source, parts in authors.items()]
+    if len(taken) < JOINED_UPDATES_MIN:
+        return tuple(update for update, _, _ in taken), counts
+    return tuple(update for parts in authors.values() for update in join(parts)), counts

@@ -35,7 +35,7 @@ from boardlog.links import (
     is_misplaced,
     neighbour,
 )
-from boardlog.usual import read_usual
+from boardlog.usual import Usual, read_usual
 
 TYPE_DEPTH_MAX = 256
 """Levels of shared types that one update may build up. Deleting thousands of them overflows the stack in yjs."""
@@ -53,6 +53,12 @@ def validate(update: bytes, *, depth_max: int = VALUE_DEPTH_MAX, type_depth_max:
     JSON, values nested deeper than `depth_max` or shared types deeper than `type_depth_max`;
     and for what would be too dear to integrate (`cost.py`).
     """
+    said = examine(update, depth_max=depth_max, type_depth_max=type_depth_max)
+    return said.ranges if isinstance(said, Usual) else said
+
+
+def examine(update: bytes, *, depth_max: int = VALUE_DEPTH_MAX, type_depth_max: int = TYPE_DEPTH_MAX) -> Usual | Ranges:
+    """Validate an update, and return of a usual one all that was read: `joining` needs it."""
     if len(update) <= FREE_BYTES_MAX and type_depth_max > 0:
         usual = read_usual(update, depth_max)
         if usual is not None:

@@ -5,7 +5,9 @@ first; whatever is anything else, or not well-formed, it walks as a whole, and s
 same answer: this one is the shorter way to it.
 """
 
-from boardlog.contents import CLIENT_MAX, CLOCK_MAX, CONTENTS
+from typing import NamedTuple, TypeAlias
+
+from boardlog.contents import CLIENT_MAX, CLOCK_MAX, CONTENTS, VALUE_DEPTH_MAX
 from boardlog.errors import InvalidUpdate
 from boardlog.lib0 import read_varint, skip_text, skip_values
 from boardlog.links import ANY, FORMAT, HAS_KEY, HAS_LEFT, HAS_RIGHT, Intervals, Ranges
@@ -15,34 +17,62 @@ _HAS_NEIGHBOUR = HAS_LEFT | HAS_RIGHT
 _ONE_BYTE_MAX = 127
 
 
-def read_usual(update: bytes, depth_max: int) -> Ranges | None:
-    """Return what a usual, well-formed update speaks of, None for any other."""
+Item: TypeAlias = tuple[int, int, int, int]
+"""Where an item stands: its clock, the bytes where it and its content begin, and the byte behind it."""
+
+
+class Usual(NamedTuple):
+    """What a usual update says, and where."""
+
+    client: int
+    """-1: it only deletes."""
+    begin: int
+    """The clock of its first item."""
+    end: int
+    """The clock behind its last item."""
+    items: list[Item]
+    deletes: dict[int, Intervals]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it says nothing at all."""
+        return self.client < 0 and not self.deletes
+
+    @property
+    def ranges(self) -> Ranges:
+        """What it speaks of."""
+        return Ranges({} if self.client < 0 else {self.client: [(self.begin, self.end)]}, self.deletes)
+
+
+def read_usual(update: bytes, depth_max: int = VALUE_DEPTH_MAX) -> Usual | None:
+    """Return what a usual, well-formed update says, None for any other."""
+    items: list[Item] = []
     try:
         if update[0] == 0:
-            deletes, pos = _read_deletes(update, 1, b"", 0)
-            structs: dict[int, Intervals] = {}
+            client, begin, end = -1, 0, 0
+            deletes, pos = _read_deletes(update, 1, b"", client)
         elif update[0] == 1:
-            client, end = read_varint(update, 2, CLIENT_MAX)
-            own = update[2:end]
-            begin, pos = read_varint(update, end, CLOCK_MAX)
-            clock, pos = _read_structs(update, pos, own, client, begin, depth_max)
-            structs = {client: [(begin, clock)]}
+            client, pos = read_varint(update, 2, CLIENT_MAX)
+            own = update[2:pos]
+            begin, pos = read_varint(update, pos, CLOCK_MAX)
+            end, pos = _read_structs(update, pos, own, client, begin, depth_max, items)
             deletes, pos = _read_deletes(update, pos, own, client)
         else:
             return None
     except (IndexError, KeyError, InvalidUpdate):
         return None
-    return Ranges(structs, deletes) if pos == len(update) else None
+    return Usual(client, begin, end, items, deletes) if pos == len(update) else None
 
 
 def _read_structs(  # noqa: C901, PLR0912 - the hot loop
-    update: bytes, pos: int, own: bytes, client: int, clock: int, depth_max: int
+    update: bytes, pos: int, own: bytes, client: int, clock: int, depth_max: int, items: list[Item]
 ) -> tuple[int, int]:
     """Return where the clocks of a block's structs end, and the position behind them. Raise KeyError if not usual."""
     count = update[1]
     if not 0 < count <= _ONE_BYTE_MAX:
         raise KeyError(count)
     for _ in range(count):
+        at = pos
         info = update[pos]
         pos += 1
         if info & _HAS_NEIGHBOUR:
@@ -61,6 +91,7 @@ def _read_structs(  # noqa: C901, PLR0912 - the hot loop
             if info & HAS_KEY:
                 pos = skip_text(update, pos)
         kind = info & _KIND_BITS
+        content = pos
         if kind == ANY and update[pos] <= _ONE_BYTE_MAX:
             length = update[pos]
             pos = skip_values(update, pos + 1, length, depth_max)
@@ -68,6 +99,7 @@ def _read_structs(  # noqa: C901, PLR0912 - the hot loop
             raise KeyError(info)
         else:
             length, pos = CONTENTS[kind](update, pos, depth_max)
+        items.append((clock, at, content, pos))
         clock += length
         if not length or clock > CLOCK_MAX:
             raise KeyError(clock)

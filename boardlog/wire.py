@@ -8,6 +8,7 @@ from boardlog.lib0 import read_varint
 
 VARUINT_BYTES_MAX = 8
 """53 bits, what JavaScript counts exactly, take 8 bytes of 7."""
+_VARUINT_MAX = 2 ** (7 * VARUINT_BYTES_MAX) - 1
 
 
 class MalformedFrame(BoardLogError, ValueError):
@@ -17,7 +18,7 @@ class MalformedFrame(BoardLogError, ValueError):
 def read_varuint(data: bytes, position: int) -> tuple[int, int]:
     """Return the number at `position` and the position behind it. Raises MalformedFrame; linear, bounded."""
     try:
-        return read_varint(data, position, 2 ** (7 * VARUINT_BYTES_MAX) - 1)
+        return read_varint(data, position, _VARUINT_MAX)
     except (IndexError, InvalidUpdate):
         raise MalformedFrame(f"There is no whole number at byte {position}.") from None
 

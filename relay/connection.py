@@ -20,6 +20,7 @@ from boardlog.awareness import EMPTY
 from boardlog.errors import BoardLogError, InvalidUpdate, StorageUnavailable
 from boardlog.grant import Grant
 from boardlog.stream import Appended
+from boardlog.usual import Usual
 from boardlog.validating import NotValidated, Validator
 from relay import protocol
 from relay.frames import BadFrame, FrameReader, Opcode, TooLarge
@@ -185,14 +186,14 @@ class Connection:
             self._is_pinged = True
             self._transport.write(protocol.PING)
 
-    def append(self, update: bytes) -> None:
+    def append(self, update: bytes, usual: Usual | None = None) -> None:
         """Log an update of this client's. Too much on its way stops the reading, never the appending (G5)."""
         if self.room is None:
             return
         self._unlogged.append(len(update))
         if self._unlogged.size_bytes > UNLOGGED_BYTES_MAX and self._may_read is None:
             self._may_read = asyncio.Event()
-        self._appender.append(self.room.board, update, self)
+        self._appender.append(self.room.board, update, self, usual)
 
     def drop(self) -> None:
         """See room.Member."""

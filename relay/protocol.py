@@ -13,6 +13,8 @@ _SYNC, _AWARENESS, _QUERY_AWARENESS, _SAVING = 0, 1, 3, 100
 _STEP_1, _STEP_2, _UPDATE = 0, 1, 2
 _HELLO, _SAVED, _UNSAVED = 0, 1, 2
 _HELLO_VERSION = 1
+_UPDATE_HEAD = bytes((_SYNC, _UPDATE))
+"""How nearly all messages begin."""
 
 FRAGMENT_BYTES = 64 * 1024
 """A larger message goes out in fragments of this size: between two of them there is room for a ping or a close."""
@@ -89,6 +91,10 @@ Frame = bytes | Shared
 
 def decode(data: bytes) -> Message:
     """Decode one message, which must fill the frame. Raises MalformedFrame."""
+    if data.startswith(_UPDATE_HEAD):
+        body, position = read_bytes(data, len(_UPDATE_HEAD))
+        if position == len(data):
+            return Update(body)
     kind, position = read_varuint(data, 0)
     if kind == _QUERY_AWARENESS:
         message: Message = QueryAwareness()

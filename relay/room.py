@@ -20,6 +20,7 @@ from boardlog.links import Ranges
 from boardlog.log import Loaded
 from boardlog.merge import EMPTY_UPDATE
 from boardlog.remains import Remains
+from boardlog.usual import Usual
 from boardlog.wire import MalformedFrame
 from relay import presence, protocol
 from relay.presence import Presence
@@ -54,8 +55,8 @@ class Member(Protocol):
     def write_through(self, frames: bytes) -> bool:
         """Write whole frames at once if nothing waits for this member; return whether that was so."""
 
-    def append(self, update: bytes) -> None:
-        """Hand a validated update of this member to the log."""
+    def append(self, update: bytes, usual: Usual | None = None) -> None:
+        """Hand a validated update of this member to the log, with what was read of it if it is a usual one."""
 
     def drop(self) -> None:
         """Count a change of this member in which nothing is new: settled with what came before it (L11)."""
@@ -163,8 +164,8 @@ class Room:
         match command:
             case SendState(state_vector):
                 self._send_state(member, self._ready_state(), state_vector)
-            case Append(update):
-                member.append(update)
+            case Append(update, usual):
+                member.append(update, usual)
             case Refill(update, ranges):
                 self._refill(member, update, covered=ranges is not None and self._ready_state().covers(ranges))
             case Drop():

@@ -1,6 +1,6 @@
 """One client's side of the protocol: a frame in, commands out, no effects (pure). Bad input ends here (G6)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from boardlog import awareness
@@ -8,7 +8,8 @@ from boardlog.errors import InvalidUpdate
 from boardlog.grant import Grant
 from boardlog.links import Ranges
 from boardlog.merge import parse_state_vector
-from boardlog.update import validate
+from boardlog.update import examine
+from boardlog.usual import Usual
 from boardlog.wire import MalformedFrame
 from relay.protocol import Awareness, Hello, QueryAwareness, SyncStep1, SyncStep2, Update, decode
 
@@ -54,6 +55,8 @@ class Append:
     """Log a validated update."""
 
     update: bytes
+    usual: Usual | None = field(default=None, compare=False)
+    """What was read of it, if it is a usual one: it may be joined with others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +125,12 @@ class Session:
 
     def _handle(self, frame: bytes) -> Command | Validate | None:
         match decode(frame):
+            case Update() | SyncStep2() as change:  # first: nearly all that comes
+                self._may_introduce = False
+                return self._change(change)
             case SyncStep1(state_vector):
                 parse_state_vector(state_vector)
                 return SendState(state_vector)
-            case Update() | SyncStep2() as change:
-                self._may_introduce = False
-                return self._change(change)
             case Awareness(update):
                 return self._awareness(update)
             case QueryAwareness():
@@ -150,7 +153,10 @@ class Session:
             return Close(CloseCode.TOO_LARGE, f"One change may have {UPDATE_BYTES_MAX} bytes.")
         if len(change.update) > VALIDATED_HERE_BYTES_MAX:
             return Validate(change)
-        return self.validated(change, validate(change.update))
+        said = examine(change.update)
+        if isinstance(said, Usual) and isinstance(change, Update) and not said.is_empty:
+            return Append(change.update, said)
+        return self.validated(change, said.ranges if isinstance(said, Usual) else said)
 
     def _awareness(self, update: bytes) -> Command | None:
         if len(update) > AWARENESS_BYTES_MAX:

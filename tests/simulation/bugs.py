@@ -204,7 +204,7 @@ def _writer_ends_with_its_socket(patch: pytest.MonkeyPatch) -> None:
             if queue is not None:
                 queue.waiting = [item for item in queue.waiting if item[1] is not self]
 
-    def append(self: Connection, update: bytes) -> None:
+    def append(self: Connection, update: bytes, _usual: Any = None) -> None:
         if self.room is not None:
             self._appender.append(self.room.board, update, self)
             self.drop()
@@ -233,7 +233,7 @@ def _seen_before_logged(patch: pytest.MonkeyPatch) -> None:
 def _saved_when_read(patch: pytest.MonkeyPatch) -> None:
     """L11: a change is told to be saved when it has come, not when it is logged."""
 
-    def append(self: Connection, update: bytes) -> None:
+    def append(self: Connection, update: bytes, _usual: Any = None) -> None:
         if self.room is not None:
             self._appender.append(self.room.board, update, self)
             self.drop()

@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 import tenacity
 
-from boardlog import board_state
+from boardlog import appender, board_state, pacing
 from boardlog.entry import unpack
 from boardlog.errors import BoardLogError, StorageUnavailable
 from boardlog.grant import Role
@@ -58,8 +58,12 @@ SMALL_BOUNDS: list[tuple[Any, str, float]] = [
     (hub, "COVER_UPDATES_MAX", 3),
     (hub, "FOLD_PAUSE_SECONDS", 1.0),
     (room, "TAIL_UPDATES_MIN", 3),
+    (appender, "JOINED_UPDATES_MIN", 2),
+    (appender, "RATE_FREE", 15.0),
+    (pacing, "RATE_FREE", 15.0),
+    (pacing, "PAUSE_SECONDS_PER_RATE", 0.005),
 ]
-"""A log here has a few hundred small entries: what is done for large boards is to happen here too."""
+"""A log here has a few hundred small entries: what is done for large boards is to happen here too, and for busy ones."""
 
 
 Compose = Callable[[Mapping[str, Any]], dict[str, Any]]

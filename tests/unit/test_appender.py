@@ -7,13 +7,15 @@ from typing import cast
 
 import pytest
 
-from boardlog.appender import Appender
+from boardlog.appender import JOINED_UPDATES_MIN, UPDATES, Appender
 from boardlog.entry import unpack
 from boardlog.errors import BoardLogError, BoardNotFound, LogFull, NoLog, StorageUnavailable
 from boardlog.ids import GENESIS, BoardId, Cursor, EntryId, Tag
 from boardlog.log import BoardLog
 from boardlog.snapshots import Snapshots
 from boardlog.stream import Append, Appended, Streams
+from boardlog.usual import read_usual
+from tests.unit.test_joining import join, moves
 
 Outcome = Exception | None
 BOARD, OTHER = BoardId("board"), BoardId("other")
@@ -291,3 +293,98 @@ async def test_G5_L10_a_full_node_and_a_dead_one_each_have_their_own_patience(bo
         world.streams.script[BOARD].clear()
         await asyncio.wait_for(authors[BOARD].told.wait(), 5)
         assert authors[BOARD].logged_updates == 1
+
+
+async def test_a_busy_board_s_next_entry_waits_for_more_and_no_other_board_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("boardlog.pacing.PAUSE_SECONDS_MAX", 3600.0)
+    monkeypatch.setattr("boardlog.pacing.PAUSE_SECONDS_PER_RATE", 1.0)
+    async with running() as world:
+        author, other = Author(), Author()
+        for update in numbered(0, 500):
+            world.appender.append(BOARD, update, author)
+        await until(lambda: author.logged_updates == 500)
+        world.appender.append(BOARD, b"early", author)
+        for number in range(3):
+            world.appender.append(OTHER, str(number).encode(), other)
+            await until(lambda number=number: other.logged_updates == number + 1)
+        world.appender.append(BOARD, b"late", author)
+        assert world.streams.logged[BOARD] == numbered(0, 500)
+        await asyncio.wait_for(world.appender.flushed(), 10)  # which waits for no pause
+        assert world.streams.logged[BOARD] == [*numbered(0, 500), b"early", b"late"]
+        assert unpack(world.streams.attempts[-1][0].payload).updates == (b"early", b"late")
+        assert author.logged_updates == 502
+
+
+async def test_a_pause_ends_when_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("boardlog.pacing.PAUSE_SECONDS_PER_RATE", 1.0)  # PAUSE_SECONDS_MAX, then
+    async with running() as world:
+        author = Author()
+        for update in numbered(0, 500):
+            world.appender.append(BOARD, update, author)
+        await until(lambda: author.logged_updates == 500)
+        world.appender.append(BOARD, b"next", author)
+        await until(lambda: author.logged_updates == 501)
+
+
+async def test_a_pause_ends_when_what_waits_fills_a_publish(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("boardlog.pacing.PAUSE_SECONDS_MAX", 3600.0)
+    monkeypatch.setattr("boardlog.pacing.PAUSE_SECONDS_PER_RATE", 1.0)
+    monkeypatch.setattr("boardlog.appender.PUBLISH_PAYLOAD_BYTES_MAX", 100)
+    async with running() as world:
+        author = Author()
+        for update in numbered(0, 500):
+            world.appender.append(BOARD, update, author)
+        await until(lambda: author.logged_updates == 500)
+        for _ in range(10):
+            world.appender.append(BOARD, b"ten bytes.", author)
+        await until(lambda: author.logged_updates == 510)
+
+
+async def test_L10_an_entry_that_is_repeated_is_not_paused_nor_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("boardlog.pacing.PAUSE_SECONDS_MAX", 3600.0)
+    monkeypatch.setattr("boardlog.pacing.PAUSE_SECONDS_PER_RATE", 1.0)
+    async with running() as world:
+        author = Author()
+        world.streams.script[BOARD] = [StorageUnavailable("lost")] * 2
+        for update in numbered(0, 500):
+            world.appender.append(BOARD, update, author)
+        await until(lambda: author.logged_updates == 500)
+        first, *others = [attempt[0] for attempt in world.streams.attempts]
+        assert others == [first, first]
+
+
+async def test_of_many_updates_each_author_s_are_joined_and_all_are_counted() -> None:
+    async with running() as world:
+        ann, ben = Author(), Author()
+        anns, bens = moves(30, shapes=2, client_id=7), moves(30, shapes=3, client_id=9)
+        counted = UPDATES._value.get()
+        for ours, theirs in zip(anns, bens, strict=True):
+            world.appender.append(BOARD, ours, ann, read_usual(ours))
+            world.appender.append(BOARD, theirs, ben, read_usual(theirs))
+        await world.appender.flushed()
+        assert world.streams.logged[BOARD] == [*join(anns), *join(bens)]
+        assert len(world.streams.logged[BOARD]) == 2
+        assert (ann.logged_updates, ben.logged_updates) == (30, 30)
+        assert UPDATES._value.get() == counted + 60
+
+
+async def test_a_few_updates_are_logged_as_they_came() -> None:
+    async with running() as world:
+        updates = moves(JOINED_UPDATES_MIN - 1, shapes=1)
+        for update in updates:
+            world.appender.append(BOARD, update, Author(), read_usual(update))
+        await world.appender.flushed()
+        assert world.streams.logged[BOARD] == updates
+
+
+async def test_boards_that_are_idle_are_forgotten() -> None:
+    async with running() as world:
+        author = Author()
+        for number in range(20):
+            world.appender.append(BoardId(str(number)), b"once", author)
+        await world.appender.flushed()
+        world.appender._forget(asyncio.get_running_loop().time() + 60)
+        assert not world.appender._queues
+        world.appender.append(BoardId("1"), b"again", author)
+        await world.appender.flushed()
+        assert author.logged_updates == 21

@@ -121,7 +121,7 @@ class Log:
         self.room = asyncio.Event()
         self.room.set()
 
-    def append(self, board: BoardId, update: bytes, source: Source) -> None:
+    def append(self, board: BoardId, update: bytes, source: Source, usual: object = None) -> None:
         self.waiting.append((update, source))
 
     @property

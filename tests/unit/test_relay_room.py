@@ -97,7 +97,7 @@ class Member:
         messages = [frame.head + frame.body] if isinstance(frame, protocol.Shared) else messages_in(frame)
         self.heard += map(protocol.decode, messages)
 
-    def append(self, update: bytes) -> None:
+    def append(self, update: bytes, usual: object = None) -> None:
         self.appended.append(update)
 
     def drop(self) -> None:
