@@ -155,10 +155,10 @@ class Simulation:
     async def _everybody_there(self) -> None:
         """Wait for who is just on the way to another node, its connection having become too old (G10)."""
         for _ in range(RETURN_SECONDS_MAX):
-            if all(browser.socket is not None for browser in self.browsers):
-                await asyncio.sleep(1)  # and for what it is sent
+            were_there = all(browser.socket is not None for browser in self.browsers)
+            await asyncio.sleep(1)  # and for what it is sent
+            if were_there and all(browser.socket is not None for browser in self.browsers):
                 return
-            await asyncio.sleep(1)
 
     def _end(self) -> None:
         for service in self.services:

@@ -56,6 +56,9 @@ class Shell:
         self.timers.append(Timer(callback))
         return self.timers[-1]
 
+    def call_at(self, moment: float, callback: Callable[[], None]) -> Timer:
+        return self.call_later(moment, callback)
+
     def now(self) -> float:
         return 0.0
 
