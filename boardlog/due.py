@@ -97,9 +97,8 @@ class Marking:
         if self._pause is not None:
             self._pause.cancel()
             self._pause = None
-        self._mark()
-        if self._marking is not None:
-            await asyncio.wait([self._marking])
+        if self._changed:
+            await self._mark_all()
 
     def _mark(self) -> None:
         if self._changed and self._marking is None and self._pause is None:

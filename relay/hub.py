@@ -17,6 +17,7 @@ from boardlog.publisher import Publisher
 from boardlog.remains import Remains
 from relay.presence import Timer
 from relay.room import Room
+from relay.ticks import Ticks
 
 log = structlog.get_logger()
 
@@ -85,6 +86,7 @@ class Hub:
         self._jitter = jitter
         self._rooms: dict[BoardId, _Open] = {}
         self._background: set[asyncio.Task[None]] = set()
+        self._ticks = Ticks()
         self._reading = asyncio.Lock()
         """Held by who reads a board's updates, a piece a turn of the loop."""
 
@@ -145,7 +147,8 @@ class Hub:
         await asyncio.gather(*self._background, return_exceptions=True)
 
     def _open(self, board: BoardId) -> _Open:
-        room = Room(board, self._node, _RoomShell(board, self._publisher, self._appender, self._folder, self._jitter))
+        shell = _RoomShell(board, self._publisher, self._appender, self._folder, self._ticks, self._jitter)
+        room = Room(board, self._node, shell)
         opened = _Open(room, self._following.follow(board, room))
         self._rooms[board] = opened
         room.on_change = lambda: self._changed(opened)
@@ -256,9 +259,11 @@ class _RoomShell:
         publisher: Publisher,
         appender: Appender,
         folder: Folder,
+        ticks: Ticks,
         jitter: Callable[[float, float], float],
     ) -> None:
         self.jitter = jitter
+        self.call_at = ticks.at
         self._board = board
         self._publisher = publisher
         self._appender = appender

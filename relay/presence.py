@@ -5,7 +5,6 @@ bytes a tick takes the later comes the next; and where all only say that they ar
 """
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -20,6 +19,7 @@ from relay.awareness_states import AwarenessStates
 log = structlog.get_logger()
 
 TICK_SECONDS = 0.05
+"""Ticks of all boards come at the same moments, multiples of this: the first change after a pause waits that long."""
 TICK_SECONDS_MAX = 0.5
 """So often everyone is told at least, whatever it takes."""
 BYTES_PER_SECOND_MAX = 32 * 1024 * 1024
@@ -59,6 +59,9 @@ class Shell(Protocol):
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
         """Call back once."""
 
+    def call_at(self, moment: float, callback: Callable[[], None]) -> Timer:
+        """Call back once, at one of the moments that all boards share."""
+
     def now(self) -> float:
         """Return seconds on a steady clock."""
 
@@ -74,7 +77,7 @@ class Presence:
         self._states = AwarenessStates()
         self._changed: dict[int, None] = {}
         self._to_publish: dict[int, None] = {}
-        self._told: deque[_Told] = deque(maxlen=ECHOES)
+        self._told: tuple[_Told, ...] = ()
         self._present: bytes | None = None
         """The frames that show who is there, until anything changes."""
         self._next_tick_at = float("-inf")
@@ -187,20 +190,21 @@ class Presence:
     def _tick_soon(self, within_seconds: float = 0.0) -> None:
         now = self._shell.now()
         if within_seconds:
-            at = math.ceil((now + within_seconds) / RENEWAL_STEP_SECONDS) * RENEWAL_STEP_SECONDS
+            at = moment(now + within_seconds, RENEWAL_STEP_SECONDS)
         else:
-            at = max(now, self._next_tick_at)
+            at = moment(max(now, self._next_tick_at), TICK_SECONDS)
         if self._tick is not None:
             if self._tick_at <= at:
                 return
             self._tick.cancel()
         self._tick_at = at
-        self._tick = self._shell.call_later(at - now, self._tell)
+        self._tick = self._shell.call_at(at, self._tell)
 
     def _tell(self) -> None:
+        told_at = self._shell.now()
         if self._tick is not None:
             self._tick.cancel()
-            self._tick = None
+            self._tick, told_at = None, min(told_at, self._tick_at)
         changed, self._changed = self._changed, {}
         to_publish, self._to_publish = self._to_publish, {}
         encoded = {state.client: encode_one(state) for state in self._states.states(changed | to_publish)}
@@ -208,7 +212,7 @@ class Presence:
             self._shell.publish(pack(self._node, Kind.STATES, update))
         sent_bytes = self._tell_members([client for client in changed if client in encoded], encoded)
         wait = min(TICK_SECONDS_MAX, max(TICK_SECONDS, sent_bytes / BYTES_PER_SECOND_MAX))
-        self._next_tick_at = self._shell.now() + wait
+        self._next_tick_at = told_at + wait
 
     def _tell_members(self, clients: Sequence[int], encoded: dict[int, bytes]) -> int:
         """Send every member the same frames; return how many bytes that takes."""
@@ -216,7 +220,8 @@ class Presence:
             return 0
         updates = list(updates_of(encoded[client] for client in clients))
         if len(clients) >= ECHO_STATES_MIN and len(updates) == 1:
-            self._told.append(_Told({client: encoded[client] for client in clients}))
+            told = _Told({client: encoded[client] for client in clients})
+            self._told = (*self._told, told)[-ECHOES:]
         frames = _frames(updates)
         for member in self._members:
             member.send(frames)
@@ -251,6 +256,13 @@ class _Told:
         return update == b"".join((head, self._states[:begin], self._states[end:]))
 
 
+def moment(at: float, step_seconds: float) -> float:
+    """Return the first moment that is not before a time: moments are the multiples of `step_seconds`."""
+    return math.ceil(at / step_seconds - _EARLY) * step_seconds
+
+
+_EARLY = 0.01
+"""A time that lies this share of a step behind a moment still belongs to it: clocks and timers are not exact."""
 _NOBODY = protocol.awareness(EMPTY)
 
 

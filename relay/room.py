@@ -91,8 +91,9 @@ class Shell(presence.Shell, Protocol):
 
 
 class _Framed(NamedTuple):
-    """The first updates after a base, as they are sent."""
+    """The first updates after a state's base, as they are sent."""
 
+    state: BoardState
     base: bytes
     updates: int
     frames: list[protocol.Frame]
@@ -281,11 +282,13 @@ class Room:
     def _tail_of(self, state: BoardState) -> list[protocol.Frame]:
         """Return the frames of what came after the base: framed once, and shared by all who join meanwhile."""
         base, updates = state.parts()
-        if self._framed is None or self._framed.base is not base:
-            self._framed = _Framed(base, 0, [])
-        new = updates[self._framed.updates :]
-        frames = [*self._framed.frames, *protocol.joined(map(protocol.update, new))]
-        self._framed = _Framed(base, len(updates), frames)
+        framed = self._framed
+        # A state that was loaded anew may have the very same base, and other updates.
+        if framed is None or framed.state is not state or framed.base is not base:
+            framed = _Framed(state, base, 0, [])
+        new = updates[framed.updates :]
+        frames = [*framed.frames, *protocol.joined(map(protocol.update, new))]
+        self._framed = _Framed(state, base, len(updates), frames)
         return frames
 
     def _refill(self, member: Member, update: bytes, *, covered: bool) -> None:

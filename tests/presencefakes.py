@@ -45,10 +45,13 @@ class Clock:
         heapq.heappush(self._due, (self.seconds + seconds, next(self._order), callback, handle))
         return handle
 
+    def call_at(self, moment: float, callback: Callable[[], None]) -> Handle:
+        return self.call_later(moment - self.seconds if moment > self.seconds else 0.0, callback)
+
     def pass_(self, seconds: float) -> None:
         """Let time pass; what is due at the very end happens too."""
         end = self.seconds + seconds
-        while self._due and self._due[0][0] <= end:
+        while self._due and self._due[0][0] <= end + 1e-6:
             self.seconds, _, callback, handle = heapq.heappop(self._due)
             if not handle.is_cancelled:
                 callback()

@@ -13,9 +13,10 @@ import pytest
 
 from boardlog import children, folding
 from boardlog.children import Children, WorkFailed
+from boardlog.coverage import read_state
 from boardlog.errors import InvalidUpdate
 from boardlog.folding import Folder, FoldFailed, OutOfTime
-from boardlog.merge import EMPTY_UPDATE, fold
+from boardlog.merge import EMPTY_UPDATE, difference, fold
 from tests import failing_fold_process, slow_fold_process
 from tests.compaction_system import Author, items_in
 from tests.failing_fold_process import CRASH, FAIL, GREEDY, HANG, KILLED
@@ -48,6 +49,18 @@ async def test_it_folds_like_the_function(folder: Folder) -> None:
     base = author.write(a=1)
     updates = [author.write(b=2), GARBAGE, author.write(c=3)]
     assert await folder.fold(base, updates) == fold(base, updates)
+
+
+async def test_it_reads_and_cuts_like_the_functions(folder: Folder) -> None:
+    author = Author()
+    updates = [author.write(**{f"k{n % 7}": n}) for n in range(30)]
+    early, late = fold(EMPTY_UPDATE, updates[:9]), fold(EMPTY_UPDATE, updates)
+    assert await folder.read(late.state) == read_state(late.state)
+    assert await folder.difference(late.state, early.state_vector) == difference(late.state, early.state_vector)
+    for failing in (folder.read(GARBAGE), folder.difference(GARBAGE, early.state_vector)):
+        with pytest.raises(FoldFailed):
+            await failing
+    assert await folder.fold(EMPTY_UPDATE, updates) == late, "and goes on"
 
 
 async def test_G3_a_log_too_large_for_one_fold_is_folded_in_slices(

@@ -63,7 +63,7 @@ SMALL_BOUNDS: list[tuple[Any, str, float]] = [
     (pacing, "RATE_FREE", 15.0),
     (pacing, "PAUSE_SECONDS_PER_RATE", 0.005),
 ]
-"""A log here has a few hundred small entries: what is done for large boards is to happen here too, and for busy ones."""
+"""A log here has a few hundred small entries: what is done for large and for busy boards is to happen here too."""
 
 
 Compose = Callable[[Mapping[str, Any]], dict[str, Any]]
@@ -159,10 +159,10 @@ class Simulation:
     async def _everybody_there(self) -> None:
         """Wait for who is just on the way to another node, its connection having become too old (G10)."""
         for _ in range(RETURN_SECONDS_MAX):
-            if all(browser.socket is not None for browser in self.browsers):
-                await asyncio.sleep(1)  # and for what it is sent
+            were_there = all(browser.socket is not None for browser in self.browsers)
+            await asyncio.sleep(1)  # and for what it is sent
+            if were_there and all(browser.socket is not None for browser in self.browsers):
                 return
-            await asyncio.sleep(1)
 
     def _end(self) -> None:
         for service in self.services:

@@ -172,6 +172,7 @@ class Relay:
 
     def __init__(self, name: str, world: World) -> None:
         self.call_later = world.clock.call_later
+        self.call_at = world.clock.call_at
         self._world = world
         self.presence = Presence(name, {}, self)
         world.relays.append(self)
@@ -286,6 +287,7 @@ def test_a_killed_bridges_agents_expire_while_the_next_ones_stay(world: World) -
     world.clock = Clock()  # no timer of the dead one fires
     world.clock.seconds = 1001.0
     relay.call_later = world.clock.call_later
+    relay.call_at = world.clock.call_at
     relay.presence._expire()
     world.bridge = world.start_bridge("next bridge")
     for _ in range(6):

@@ -117,6 +117,7 @@ class LiveNode:
         self.is_asking = False
         self.publish = channel.append
         self.call_later = clock.call_later
+        self.call_at = clock.call_at
         self._clock = clock
         self._channel = channel
 

@@ -56,6 +56,9 @@ class Shell:
         self.timers.append(Timer(callback))
         return self.timers[-1]
 
+    def call_at(self, moment: float, callback: Callable[[], None]) -> Timer:
+        return self.call_later(moment, callback)
+
     def now(self) -> float:
         return 0.0
 
@@ -274,6 +277,20 @@ def test_those_who_join_while_much_waits_share_its_frames_and_are_synced_at_the_
         assert last == SyncStep2(EMPTY_UPDATE)
         assert text_of(updates_in(first)) == str(typist.text)
         room.entries([entry(typist.type(f"more {number}"))])
+
+
+def test_G2_frames_of_a_state_are_not_those_of_the_state_loaded_after_it(
+    room: Room, typist: Typist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loaded anew on the same snapshot, a log may have other updates, as many as it had before."""
+    monkeypatch.setattr(room_module, "TAIL_UPDATES_MIN", 1)
+    before, after = [typist.type("old "), typist.type("older ")], [typist.type("new "), typist.type("newer ")]
+    base = b"\x00\x00"
+    for updates in (before, [*before, *after][1:3]):
+        room.loaded(loaded_of(base, *updates))
+        member = join(room, Role.VIEWER)
+        room.receive(member, SendState(EMPTY_STATE_VECTOR))
+        assert updates_in(member.taken()) == [base, *updates, EMPTY_UPDATE]
 
 
 def test_the_answer_to_a_client_ends_with_the_sync_step_2(room: Room) -> None:
