@@ -66,7 +66,7 @@ WORKLOADS: Mapping[str, Workload] = {
     ),
     "W5": Workload(
         "One board, one writer, many readers on two nodes",
-        partial(fan_out.measure, fan_out.Sizes(nodes=2)),
+        partial(fan_out.measure, fan_out.Sizes(nodes=2, readers=(2, 50, 300), rates=(30, 300, 1000))),
         partial(fan_out.measure, fan_out.Sizes(nodes=2, readers=(50,), rates=(30, 300), seconds=1.5)),
     ),
     "W6": Workload(

@@ -45,6 +45,11 @@ def _family(pid: int) -> Iterator[int]:
                     yield from _family(int(child))
 
 
+def _machine_busy_seconds() -> float:
+    user, nice, system, _idle, _waiting, *interrupts = map(int, Path("/proc/stat").read_text().split()[1:8])
+    return (user + nice + system + sum(interrupts)) / _TICKS_PER_SECOND
+
+
 @dataclass(slots=True)
 class Used:
     """What a stretch of time took."""
@@ -54,6 +59,8 @@ class Used:
     """By process."""
     load_busy: float = 0.0
     """Share of a core that this process used: near 1, it was the limit and not the system."""
+    others_busy: float = 0.0
+    """Cores that neither this process nor the system used: more than a little disturbs what is measured."""
 
 
 @contextmanager
@@ -64,12 +71,14 @@ def measured(pids: Mapping[str, int]) -> Iterator[Used]:
     gc.freeze()
     gc.disable()
     try:
-        began, own = time.monotonic(), time.process_time()
+        began, own, machine = time.monotonic(), time.process_time(), _machine_busy_seconds()
         before = {name: busy_seconds(pid) for name, pid in pids.items()}
         yield used
         used.cpu_seconds = {name: busy_seconds(pid) - before[name] for name, pid in pids.items()}
         used.seconds = time.monotonic() - began
         used.load_busy = (time.process_time() - own) / used.seconds
+        ours = used.load_busy + sum(used.cpu_seconds.values()) / used.seconds
+        used.others_busy = max(0.0, (_machine_busy_seconds() - machine) / used.seconds - ours)
     finally:
         gc.enable()
         gc.unfreeze()

@@ -23,7 +23,7 @@ def _table(parts: Sequence[Part]) -> str:
     has_latency = any(part.latency for part in parts)
     head = ["", "n", "CPU µs each", *PROCESSES]
     head += ["p50 ms", "p90", "p99", "max"] if has_latency else []
-    head += ["load busy", *(name.replace("_", " ") for name in figures)]
+    head += ["load busy", "others busy", *(name.replace("_", " ") for name in figures)]
     rows = [_row(part, figures, has_latency=has_latency) for part in parts]
     return table(head, rows)
 
@@ -34,7 +34,7 @@ def _row(part: Part, figures: Sequence[str], *, has_latency: bool) -> list[str]:
     if has_latency:
         taken = part.latency
         row += [number(taken.percentile_us(percent) / 1000) if taken else "" for percent in (50, 90, 99, 100)]
-    row.append(f"{part.load_busy:.0%}")
+    row += [f"{part.load_busy:.0%}", f"{part.others_busy:.0%}"]
     return row + [number(part.figures[name]) if name in part.figures else "" for name in figures]
 
 

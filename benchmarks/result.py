@@ -27,6 +27,8 @@ class Part:
     """By process."""
     load_busy: float
     """Share of a core that the load generator used."""
+    others_busy: float
+    """Cores that whatever else runs on this machine used."""
     latency: Histogram | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
     """Whatever else was measured; names end with their unit."""

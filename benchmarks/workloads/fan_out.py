@@ -66,6 +66,7 @@ async def _part(system: System, sizes: Sizes, readers: int, rate: int) -> Part:
         seconds=sent.used.seconds,
         cpu_seconds=sent.used.cpu_seconds,
         load_busy=sent.used.load_busy,
+        others_busy=sent.used.others_busy,
         latency=Histogram.of_seconds(deliveries.latencies),
         figures={
             **sent.figures,

@@ -64,6 +64,7 @@ async def _part(system: System, waiting: int) -> Part:
         seconds=used.seconds,
         cpu_seconds=used.cpu_seconds,
         load_busy=used.load_busy,
+        others_busy=used.others_busy,
         figures={
             "updates_per_worker_cpu_second": waiting / used.cpu_seconds["worker"],
             "worker_peak_mib": peak.resident_bytes / 2**20,

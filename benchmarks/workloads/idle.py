@@ -77,5 +77,6 @@ def _part(name: str, sizes: Sizes, used: Used, figures: dict[str, float]) -> Par
         seconds=used.seconds,
         cpu_seconds=used.cpu_seconds,
         load_busy=used.load_busy,
+        others_busy=used.others_busy,
         figures={"relay_cpu_percent": percent["relay-0_cpu_percent"], **figures},
     )

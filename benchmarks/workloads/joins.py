@@ -58,6 +58,7 @@ class _Joins:
             seconds=used.seconds,
             cpu_seconds=used.cpu_seconds,
             load_busy=used.load_busy,
+            others_busy=used.others_busy,
             latency=Histogram.of_seconds(self.seconds),
             figures={"kib_per_join": self.bytes / 1024 / count, **figures},
         )

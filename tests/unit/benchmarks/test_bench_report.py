@@ -24,6 +24,7 @@ def part(name: str = "50 readers, 30/s", *, cpu: float = 0.5, readers: int = 50,
         seconds=5.0,
         cpu_seconds={"relay-0": cpu, "redis": 0.1},
         load_busy=0.25,
+        others_busy=0.0,
         latency=Histogram.of_seconds([0.001, 0.002, 0.004]),
         figures=figures,
     )
