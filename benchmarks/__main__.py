@@ -83,17 +83,23 @@ WORKLOADS: Mapping[str, Workload] = {
 
 
 def main() -> None:
-    """Run the command line; exit with 130 when it was interrupted."""
+    """Run the command line; interrupted, tell what there is by then, and exit with 130."""
     options = _options()
     pin_load()
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(OPEN_FILES, files), files))
+    names = options.workloads or list(WORKLOADS)
+    result = Result(_about(names, quick=options.quick), [])
+    interrupted = False
     try:
-        result = uvloop.run(_run(options.workloads or list(WORKLOADS), quick=options.quick))
+        uvloop.run(_run(names, result.parts, quick=options.quick))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        sys.exit(130)
-    _write(result, options.json)
+        interrupted = True
+    finally:
+        _write(result, options.json)
     sys.stdout.write(markdown(result, {name: workload.title for name, workload in WORKLOADS.items()}))
+    if interrupted:
+        sys.exit(130)
     if options.save_baseline:
         BASELINE.write_text(json.dumps(result.to_json(), indent=1) + "\n")
         _plot(result, PLOTS)
@@ -115,19 +121,18 @@ def _options() -> argparse.Namespace:
     return options
 
 
-async def _run(names: Sequence[str], *, quick: bool) -> Result:
-    """Measure these workloads, each on a fresh system. Cancelled, it stops what it started."""
+async def _run(names: Sequence[str], parts: list[Part], *, quick: bool) -> None:
+    """Measure these workloads, each on a fresh system, and add to `parts`. Cancelled, it stops what it started."""
     task = asyncio.current_task()
     if task is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    parts = []
     for name in names:
         workload = WORKLOADS[name]
         _tell(name, "starting the system")
         async with running_system() as system:
             measure = workload.quick if quick else workload.full
-            parts += [part async for part in measure(system, partial(_tell, name))]
-    return Result(_about(names, quick=quick), parts)
+            async for part in measure(system, partial(_tell, name)):
+                parts.append(part)  # noqa: PERF401  each is there even if the next one fails
 
 
 def _tell(workload: str, doing: str) -> None:

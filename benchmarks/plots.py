@@ -124,7 +124,7 @@ def _rate(part: Part) -> str:
 
 
 def _readers(part: Part) -> str:
-    return f"{part.parameters['readers']} readers"
+    return part.name.partition(", ")[0]
 
 
 def _shapes(part: Part) -> str:

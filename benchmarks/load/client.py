@@ -49,8 +49,6 @@ class Client(asyncio.Protocol):
         self._upgraded: asyncio.Future[None] = loop.create_future()
         self._joined: asyncio.Future[float] = loop.create_future()
         self._changed = asyncio.Event()
-        self._may_write = asyncio.Event()
-        self._may_write.set()
         self._reader: frames.FrameReader | None = None
         self._head = b""
         self._parts: list[bytes] = []
@@ -87,10 +85,6 @@ class Client(asyncio.Protocol):
             self._sent += 1
         self._transport.write(frames.masked(message))
 
-    async def taken(self) -> None:
-        """Wait while too much of what was sent waits here."""
-        await self._may_write.wait()
-
     def hang_up(self) -> None:
         """End the connection."""
         self._transport.abort()
@@ -104,20 +98,11 @@ class Client(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """See asyncio.Protocol."""
         self.end = self.end or f"The connection was lost: {error}."
-        self._may_write.set()
         self._changed.set()
         for waited_for in (self._upgraded, self._joined):
             if not waited_for.done():
                 waited_for.set_exception(Closed(self.end))
                 waited_for.exception()  # nobody may wait for it
-
-    def pause_writing(self) -> None:
-        """See asyncio.Protocol."""
-        self._may_write.clear()
-
-    def resume_writing(self) -> None:
-        """See asyncio.Protocol."""
-        self._may_write.set()
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""

@@ -59,7 +59,7 @@ async def _part(system: System, sizes: Sizes, readers: int, rate: int) -> Part:
         resident = sum(resident_bytes(system.pids[f"relay-{node}"]) for node in range(sizes.nodes))
     return Part(
         workload="W1" if sizes.nodes == 1 else "W5",
-        name=f"{readers} readers, {rate}/s",
+        name=f"{readers} {'reader' if readers == 1 else 'readers'}, {rate}/s",
         parameters={"readers": readers, "rate": rate, "nodes": sizes.nodes, "shapes": sizes.shapes},
         unit="delivery",
         units=deliveries.count,

@@ -41,7 +41,9 @@ def cells(table: str, row: str) -> list[str]:
 
 def test_a_result_survives_json() -> None:
     result = run(part(frames=2.0), part("other"))
-    assert Result.from_json(json.loads(json.dumps(result.to_json()))).to_json() == result.to_json()
+    told = Result.from_json(json.loads(json.dumps(result.to_json())))
+    assert told.to_json() == result.to_json()
+    assert markdown(told, {}) == markdown(result, {})
 
 
 def test_a_result_of_another_format_is_refused() -> None:
