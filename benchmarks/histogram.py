@@ -48,16 +48,17 @@ class Histogram:
     def to_json(self) -> dict[str, object]:
         """Return what `from_json` takes, with the usual percentiles for people who read it."""
         shown = {f"p{percent}_us": self.percentile_us(percent) for percent in (50, 90, 99)}
-        counts = {str(index): count for index, count in sorted(self._counts.items())}
+        counts = " ".join(f"{index}:{count}" for index, count in sorted(self._counts.items()))
         return {**shown, "max_us": self.max_us, "count": self.count, "counts": counts}
 
     @classmethod
     def from_json(cls, told: Mapping[str, object]) -> "Histogram":
         """Return the histogram that `to_json` told. Raises TypeError or ValueError for anything else."""
         counts, max_us = told.get("counts"), told.get("max_us")
-        if not isinstance(counts, Mapping) or not isinstance(max_us, int):
+        if not isinstance(counts, str) or not isinstance(max_us, int):
             raise TypeError("This is no histogram.")
-        return cls({int(index): int(count) for index, count in counts.items()}, max_us)
+        pairs = (pair.partition(":") for pair in counts.split())
+        return cls({int(index): int(count) for index, _, count in pairs}, max_us)
 
 
 def _index(value: int) -> int:

@@ -71,6 +71,7 @@ async def measure(sizes: Sizes, system: System, tell: Tell) -> AsyncIterator[Par
         board, author = new_board(), Author(client=1)
         updates = history(author, shapes, sizes.moves)
         await fill(system.url(board), updates)
+        await system.emptied()  # what a node that saw the board grow holds is a matter of when it last folded that
         async with people() as staying:
             await staying.join(system.url(board))
             tell(f"{shapes} shapes: joins one by one")
