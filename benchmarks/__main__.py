@@ -111,7 +111,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks", description="Measure the whole system on this machine.")
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"{', '.join(WORKLOADS)}; all unless given")
-    parser.add_argument("--quick", action="store_true", help="a look at all of it in about two minutes")
+    parser.add_argument("--quick", action="store_true", help="a look at all of it in about three minutes")
     parser.add_argument("--json", type=Path, metavar="FILE", default=RESULTS / "result.json", help="where results go")
     parser.add_argument("--save-baseline", action="store_true", help="make this run the baseline, and plot it")
     options = parser.parse_args()

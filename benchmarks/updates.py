@@ -66,11 +66,10 @@ def record(shape: int, change: int) -> dict[str, object]:
     }
 
 
-def last_marker(data: bytes | memoryview) -> int:
+def last_marker(data: bytes) -> int:
     """Return the number of the last change in these bytes, 0 if there is none."""
-    held = bytes(data)
-    end = held.rfind(b"#")
-    found = MARKER.match(held, max(0, end - MARKER_BYTES + 1)) if end >= 0 else None
+    end = data.rfind(b"#")
+    found = MARKER.match(data, max(0, end - MARKER_BYTES + 1)) if end >= 0 else None
     return int(found[1]) if found else 0
 
 

@@ -50,7 +50,7 @@ class Client(asyncio.Protocol):
         self._joined: asyncio.Future[float] = loop.create_future()
         self._changed = asyncio.Event()
         self._reader: frames.FrameReader | None = None
-        self._head = b""
+        self._head = self._newest = b""
         self._parts: list[bytes] = []
 
     async def upgrade(self, url: str) -> None:
@@ -113,6 +113,9 @@ class Client(asyncio.Protocol):
             return
         for frame in self._reader.feed(data):
             self._take(frame)
+        if self.feed is not None and self._newest:
+            self.seen = self.feed.take(self.seen, last_marker(self._newest), time.monotonic())
+            self._newest = b""
 
     def _answered(self, data: bytes) -> bytes:
         """Take the answer to the upgrade; return what follows it."""
@@ -148,8 +151,7 @@ class Client(asyncio.Protocol):
     def _message(self, message: bytes) -> None:
         kind = message[:2]
         if kind == messages.UPDATE:
-            if self.feed is not None:
-                self.seen = self.feed.take(self.seen, last_marker(message), time.monotonic())
+            self._newest = message  # it tells of all that came with it
             if self.kept is not None:
                 self.kept.append(messages.body_of(message))
         elif kind == messages.STEP_1:
