@@ -161,7 +161,7 @@ def _about(names: Sequence[str], *, quick: bool) -> dict[str, str]:
     return {
         "at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
         "commit": commit.stdout.strip() or "unknown",
-        "sizes": "quick" if quick else "full",
+        "size": "quick" if quick else "full",
         "workloads": " ".join(names),
         "processor": f"{len(processors)} x {processors[0].partition(':')[2].strip() if processors else 'unknown'}",
         "kernel": platform.release(),
