@@ -29,8 +29,7 @@ async def pace(rate: float, count: int, send: Callable[[int, float], None]) -> "
 
     def tick() -> None:
         os.read(timer, 8)
-        now = time.monotonic()
-        while len(late) < count and (due := begin + len(late) / rate) <= now:
+        while len(late) < count and (due := begin + len(late) / rate) <= (now := time.monotonic()):
             late.append(now - due)
             send(len(late) - 1, due)
         if len(late) == count and not done.done():
