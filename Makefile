@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: run canvas check test screenshots format lock clean
+.PHONY: run canvas check test bench screenshots format lock clean
 
 run: $(VENV)/.installed relay/canvas/index.html  ## The whole system on this machine; options in ARGS, for example ARGS="--relays 3"
 	@exec $(BIN)/boardctl up $(ARGS)
@@ -23,6 +23,9 @@ test: $(VENV)/.installed tests/clients/node_modules/.installed tests/tlschema/no
 	npm run --silent --prefix frontend test
 	$(BIN)/python -m tests.e2e.chromium
 	$(BIN)/pytest $(ARGS)
+
+bench: $(VENV)/.installed  ## Measure the whole system on this machine; workloads and options in ARGS, for example ARGS="W1 --quick"
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 screenshots: $(VENV)/.installed tests/clients/node_modules/.installed relay/canvas/index.html  ## Pictures of the canvas in every state, in ARGS="FOLDER"
 	$(BIN)/python -m tests.e2e.screenshots $(or $(ARGS),screenshots)

@@ -1,0 +1,96 @@
+"""W7: what a worker takes to fold the updates that wait on one board."""
+
+import asyncio
+import os
+import re
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import aiohttp
+
+from benchmarks.meter import measured, resident_bytes, watched
+from benchmarks.result import Part
+from benchmarks.system import System, new_board
+from benchmarks.updates import Author
+from benchmarks.workloads.board import Tell, fill
+
+FOLD_SECONDS_MAX = 180.0
+POLL_SECONDS = 0.2
+SHAPES = 500
+"""On the board: the updates move them in turn."""
+_FOLDED = re.compile(r"^compacted_bytes_total (\S+)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much of it."""
+
+    waiting: tuple[int, ...] = (1000, 10_000, 100_000)
+    """Updates, each of one shape."""
+
+
+async def measure(sizes: Sizes, system: System, tell: Tell) -> AsyncIterator[Part]:
+    """Measure each number of updates, on a board of its own, which is due at once when its writer leaves."""
+    for waiting in sizes.waiting:
+        tell(f"{waiting} updates wait")
+        await system.emptied()
+        yield await _part(system, waiting)
+
+
+async def _part(system: System, waiting: int) -> Part:
+    board, author = new_board(), Author(client=1)
+    updates = [author.put(number % SHAPES) for number in range(waiting)]
+    size = sum(map(len, updates))
+    worker = system.pids["worker"]
+    async with aiohttp.ClientSession() as http, watched(worker) as peak:
+        before = await _folded_bytes(http, system)
+        with _stopped(worker):
+            # The last one comes alone: who leaves a room that has just folded all there is does not hasten its board.
+            await fill(system.url(board), updates[:-1])
+            await system.settle()
+            await fill(system.url(board), updates[-1:])
+            await system.emptied()  # by then the board is marked as due
+        resident = peak.resident_bytes = resident_bytes(worker)
+        with measured(system.pids) as used:
+            await _folded(http, system, before + size)
+    return Part(
+        workload="W7",
+        name=f"{waiting} updates",
+        parameters={"waiting": waiting, "shapes": SHAPES},
+        unit="update",
+        units=waiting,
+        seconds=used.seconds,
+        cpu_seconds=used.cpu_seconds,
+        load_busy=used.load_busy,
+        others_busy=used.others_busy,
+        figures={
+            "updates_per_worker_cpu_second": waiting / used.cpu_seconds["worker"],
+            "worker_peak_mib": peak.resident_bytes / 2**20,
+            "worker_before_mib": resident / 2**20,
+        },
+    )
+
+
+@contextmanager
+def _stopped(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+async def _folded(http: aiohttp.ClientSession, system: System, size: float) -> None:
+    """Return when the worker has folded so many bytes of updates. Raises TimeoutError."""
+    async with asyncio.timeout(FOLD_SECONDS_MAX):
+        while await _folded_bytes(http, system) < size:  # noqa: ASYNC110  another process folds
+            await asyncio.sleep(POLL_SECONDS)
+
+
+async def _folded_bytes(http: aiohttp.ClientSession, system: System) -> float:
+    """Return how many bytes of updates the worker has folded so far."""
+    async with http.get(f"{system.worker}/metrics") as answer:
+        found = _FOLDED.search(await answer.text())
+    return float(found[1]) if found else 0.0
