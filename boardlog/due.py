@@ -92,13 +92,16 @@ class Marking:
 
     async def flushed(self) -> None:
         """Mark at once what is still to be marked, and return when that was done or refused. Cancel-safe."""
-        while self._marking is not None:
-            await asyncio.wait([self._marking])
+        await self._settled()
         if self._pause is not None:
             self._pause.cancel()
             self._pause = None
-        if self._changed:
-            await self._mark_all()
+        self._mark()
+        await self._settled()
+
+    async def _settled(self) -> None:
+        while self._marking is not None:
+            await asyncio.wait([self._marking])
 
     def _mark(self) -> None:
         if self._changed and self._marking is None and self._pause is None:

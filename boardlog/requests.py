@@ -56,8 +56,11 @@ class Requests:
         if self._connecting is None:
             self._connecting = asyncio.create_task(self._make_exchange())
             self._connecting.add_done_callback(_heed)
-        # Shielded: others wait for the same connection.
-        return await asyncio.shield(self._connecting)
+        connecting = self._connecting
+        await asyncio.wait([connecting])  # which lives on if we are cancelled: others wait for it too
+        if connecting.cancelled():
+            raise StorageUnavailable("The connection to Redis was closed.")
+        return connecting.result()
 
     async def _make_exchange(self) -> "_Exchange":
         try:

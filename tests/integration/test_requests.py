@@ -122,6 +122,22 @@ async def test_closing_ends_what_waits(redis_url: str) -> None:
         await blocked
 
 
+async def test_closing_ends_what_waits_for_a_connection() -> None:
+    async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(-1)
+        writer.close()
+
+    server = await asyncio.start_server(never_answer, "127.0.0.1", 0)
+    async with server:
+        redis = redis_module.connect(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        waiting = [asyncio.create_task(send(redis, echo("hello"))) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        await redis.aclose()
+        for one in waiting:
+            with pytest.raises(StorageUnavailable):
+                await one
+
+
 @pytest.mark.parametrize("answer", [b"", b"nonsense\r\n"])
 async def test_a_server_that_hangs_up_or_speaks_something_else_is_storage_unavailable(answer: bytes) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
