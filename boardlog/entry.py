@@ -33,7 +33,7 @@ class Payload(NamedTuple):
 
     kind: EntryKind
     updates: tuple[bytes, ...]
-    """Yjs v1 updates, in the order in which they were received."""
+    """Yjs v1 updates; those of one author are in the order in which they were received, some of them joined."""
 
 
 class Entry(NamedTuple):

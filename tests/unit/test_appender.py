@@ -315,6 +315,23 @@ async def test_a_busy_board_s_next_entry_waits_for_more_and_no_other_board_s(mon
         assert author.logged_updates == 502
 
 
+async def test_G10_what_lands_while_all_is_flushed_pauses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("boardlog.pacing.PAUSE_SECONDS_MAX", 3600.0)
+    monkeypatch.setattr("boardlog.pacing.PAUSE_SECONDS_PER_RATE", 1.0)
+    async with running() as world:
+        author = Author()
+        world.streams.gate.clear()
+        for update in numbered(0, 500):
+            world.appender.append(BOARD, update, author)
+        await until(lambda: len(world.streams.attempts) == 1)
+        world.appender.append(BOARD, b"behind", author)
+        flushing = asyncio.create_task(world.appender.flushed())
+        await asyncio.sleep(0)
+        world.streams.gate.set()
+        await asyncio.wait_for(flushing, 10)
+        assert author.logged_updates == 501
+
+
 async def test_a_pause_ends_when_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("boardlog.pacing.PAUSE_SECONDS_PER_RATE", 1.0)  # PAUSE_SECONDS_MAX, then
     async with running() as world:

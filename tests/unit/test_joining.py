@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from pycrdt import Array, Doc, Map, Text
+from pycrdt import Array, Doc, Map, Text, merge_updates
 
 from boardlog import joining
 from boardlog.board_state import BoardState
+from boardlog.errors import InvalidUpdate
 from boardlog.growing import is_dear
 from boardlog.joining import JOINED_BYTES_MAX, JOINED_STRUCTS_MAX
 from boardlog.links import Ranges
@@ -62,6 +63,7 @@ def test_what_is_alone_or_another_client_s_or_later_stays_as_it_is() -> None:
     ours, theirs = moves(4, shapes=2), moves(2, shapes=1, client_id=9)
     assert join(ours[:1]) == ours[:1]
     assert join([ours[0], *theirs, ours[1]]) == [ours[0], *join(theirs), ours[1]]
+    assert join([ours[0], theirs[1]]) == [ours[0], theirs[1]]
     assert join([ours[0], ours[2]]) == [ours[0], ours[2]]
     assert join([ours[1], ours[0]]) == [ours[1], ours[0]]
     assert join([ours[0], ours[0]]) == [ours[0], ours[0]]
@@ -106,11 +108,13 @@ def test_G6_what_would_be_dear_to_integrate_together_stays_apart() -> None:
     updates: list[bytes] = []
     doc.observe(lambda event: updates.append(event.update))
     for _ in range(500):
-        things.extend([1] * 100)
+        things.extend([None] * 100)
     joined = join(updates)
     for update in joined:
         validate(update)
     assert 1 < len(joined) < 50
+    with pytest.raises(InvalidUpdate, match="single steps"):
+        validate(merge_updates(*updates))
     assert shown(joined) == shown(updates)
 
 
