@@ -108,7 +108,9 @@ class BoardState:
 
         `read`: what `read_state` says of the new base.
         """
-        if self._coverage is not None:  # else nobody has been here who could come back
+        if self._coverage is None:  # what this fold begins with is unknown, so nobody can be led past it
+            self._lately.clear()
+        else:
             out = set(rejected)
             updates = [update for place, update in enumerate(self._updates[:count]) if place not in out]
             self._lately.append(_Fold(self._base_vector, self._base_remainder, updates))
