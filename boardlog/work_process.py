@@ -23,6 +23,8 @@ from boardlog.merge import difference, fold, is_panic
 from boardlog.update import validate
 
 LENGTH_BYTES = 8
+NICENESS = 10
+"""A whole board is read or folded where its service, or another one, has to answer within milliseconds."""
 FOLD, VALIDATE, WEIGH, READ, DIFFER = range(5)
 """Work: (base, updates), (an update), (a state), (a state), (a state, a state vector)."""
 DONE, FAILED, LISTENING = range(3)
@@ -44,6 +46,7 @@ def main(bytes_max: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_AS, (bytes_max, bytes_max))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.nice(NICENESS)
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a stray print is not an answer
     requests = sys.stdin.buffer

@@ -42,6 +42,9 @@ class Audience(Protocol):
     def send(self, frame: bytes) -> None:
         """Queue a frame."""
 
+    def write_through(self, frames: bytes) -> bool:
+        """Write whole frames at once if nothing waits for this member; return whether that was so."""
+
 
 class Timer(Protocol):
     """What `loop.call_later` returns."""
@@ -69,8 +72,11 @@ class Shell(Protocol):
 class Presence:
     """Merged states of one board, and what is still to be told of them. Also the listener of the board's channel."""
 
-    def __init__(self, node: str, members: Mapping[Any, Any], shell: Shell) -> None:
-        """Serve `members`, a live view of the room's. `node` is this process' own: names may be shared."""
+    def __init__(self, node: str, members: Mapping[Any, Callable[[bytes], bool]], shell: Shell) -> None:
+        """Serve `members`, a live view of the room's, each with its `write_through`.
+
+        `node` is this process' own name: settings may give several the same.
+        """
         self._node = node
         self._members = members
         self._shell = shell
@@ -156,7 +162,7 @@ class Presence:
     def _heard(self, node: str, states: list[State]) -> None:
         # A node speaks only of clients that it answers for, so whatever it says introduces them.
         merged = self._states.merge(states, node, self._shell.now(), introduces=True)
-        self._note(merged.changed, publish=False)
+        self._note(merged.changed, publish=False, is_at_a_moment=True)
         self._note(merged.renewed, publish=False, within_seconds=RENEWAL_SECONDS)
         # A client that came back elsewhere with the clock at which it went has to raise it, or nobody sees it: the node
         # that has it may not know, having opened the room since.
@@ -175,8 +181,13 @@ class Presence:
             self._to_publish.update(dict.fromkeys(self._states.clients()))
             self._tick_soon()
 
-    def _note(self, clients: list[int], *, publish: bool, within_seconds: float = 0.0) -> None:
-        """Remember what to tell, and when: within some time, but not before the tick that runs has ended."""
+    def _note(
+        self, clients: list[int], *, publish: bool, within_seconds: float = 0.0, is_at_a_moment: bool = False
+    ) -> None:
+        """Remember what to tell, and when: within some time, but not before the tick that runs has ended.
+
+        `is_at_a_moment`: it was told at one, by a node whose boards told theirs with it: no need to wait for the next.
+        """
         if not clients:
             return
         self._present = None
@@ -185,11 +196,13 @@ class Presence:
             self._to_publish.update(dict.fromkeys(clients))
         if self._expiry is None:
             self._expiry = self._shell.call_later(EXPIRY_CHECK_SECONDS, self._expire)
-        self._tick_soon(within_seconds)
+        self._tick_soon(within_seconds, is_at_a_moment=is_at_a_moment)
 
-    def _tick_soon(self, within_seconds: float = 0.0) -> None:
+    def _tick_soon(self, within_seconds: float = 0.0, *, is_at_a_moment: bool = False) -> None:
         now = self._shell.now()
-        if within_seconds:
+        if is_at_a_moment and now >= self._next_tick_at:
+            at = moment(now, TICK_SECONDS) - TICK_SECONDS
+        elif within_seconds:
             at = moment(now + within_seconds, RENEWAL_STEP_SECONDS)
         else:
             at = moment(max(now, self._next_tick_at), TICK_SECONDS)
@@ -223,8 +236,9 @@ class Presence:
             told = _Told({client: encoded[client] for client in clients})
             self._told = (*self._told, told)[-ECHOES:]
         frames = _frames(updates)
-        for member in self._members:
-            member.send(frames)
+        for member, write_through in self._members.items():
+            if not write_through(frames):
+                member.send(frames)
         return len(frames) * len(self._members)
 
     def _expire(self) -> None:

@@ -23,6 +23,16 @@ def messages_in(frames: bytes) -> list[bytes]:
     return messages
 
 
+def send_all(send: Callable[[bytes], None]) -> Callable[[bytes], bool]:
+    """Return the `write_through` of a member that takes everything at once."""
+
+    def write_through(frames: bytes) -> bool:
+        send(frames)
+        return True
+
+    return write_through
+
+
 class Handle:
     def __init__(self) -> None:
         self.is_cancelled = False

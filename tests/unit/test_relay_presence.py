@@ -21,7 +21,7 @@ from relay.presence import (
     TICK_SECONDS_MAX,
     Presence,
 )
-from tests.presencefakes import Clock, messages_in
+from tests.presencefakes import Clock, messages_in, send_all
 
 GONE = b"null"
 HERE = b'{"user":"Ann"}'
@@ -32,7 +32,7 @@ class Node:
 
     def __init__(self, name: str, clock: Clock, publish: Callable[[bytes], None] | None = None) -> None:
         self.published: list[bytes] = []
-        self.members: dict[Any, None] = {}
+        self.members: dict[Any, Callable[[bytes], bool]] = {}
         self.publish = publish or self._keep
         self.call_later = clock.call_later
         self.call_at = clock.call_at
@@ -46,7 +46,7 @@ class Node:
         return self._clock.seconds
 
     def join(self, member: "Member") -> "Member":
-        self.members[member] = None
+        self.members[member] = send_all(member.send)
         self.presence.joined(member)
         return member
 

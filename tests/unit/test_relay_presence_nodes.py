@@ -6,6 +6,7 @@ The channel gives every node the same messages in the same order, each at its ow
 import json
 import random
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from pycrdt import Awareness, Doc
 from boardlog import awareness
 from relay import protocol
 from relay.presence import RENEWAL_SECONDS, RENEWAL_STEP_SECONDS, TICK_SECONDS, Presence
-from tests.presencefakes import Clock, messages_in
+from tests.presencefakes import Clock, messages_in, send_all
 
 
 class Socket:
@@ -111,7 +112,7 @@ class LiveNode:
 
     def __init__(self, name: str, clock: Clock, channel: list[bytes]) -> None:
         self.name = name
-        self.members: dict[Any, None] = {}
+        self.members: dict[Any, Callable[[bytes], bool]] = {}
         self.presence: Presence | None = None
         self.read = 0
         self.is_asking = False
@@ -134,7 +135,7 @@ class LiveNode:
             self.presence = Presence(self.name, self.members, self)
             self.read = len(self._channel)
             self.is_asking = True
-        self.members[socket] = None
+        self.members[socket] = send_all(socket.send)
         self.presence.joined(socket)
 
     def detach(self, socket: Socket) -> None:

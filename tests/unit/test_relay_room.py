@@ -21,7 +21,7 @@ from boardlog.update import validate
 from relay import protocol
 from relay import room as room_module
 from relay.protocol import Awareness, Message, SyncStep1, SyncStep2, Update
-from relay.room import Room
+from relay.room import PAUSE_SECONDS_PER_MEMBER, Room
 from relay.session import Append, Close, CloseCode, Drop, Present, Refill, SendAwareness, SendState, TellSaved
 from tests.presencefakes import messages_in
 
@@ -31,8 +31,9 @@ HERE = b'{"user":"Ann"}'
 
 
 class Timer:
-    def __init__(self, callback: Callable[[], None]) -> None:
+    def __init__(self, callback: Callable[[], None], seconds: float = 0.0) -> None:
         self.callback = callback
+        self.seconds = seconds
         self.is_cancelled = False
 
     def cancel(self) -> None:
@@ -53,7 +54,7 @@ class Shell:
         self.published.append(message)
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
-        self.timers.append(Timer(callback))
+        self.timers.append(Timer(callback, seconds))
         return self.timers[-1]
 
     def call_at(self, moment: float, callback: Callable[[], None]) -> Timer:
@@ -323,7 +324,23 @@ def test_a_joiner_misses_nothing_between_its_attachment_and_its_question(room: R
     room.entries([entry(typist.type("four "))])
     room.receive(member, SendState(EMPTY_STATE_VECTOR))
     room.entries([entry(typist.type("five "))])
+    room.flush()
     assert text_of(updates_in(member.taken())) == "one two three four five "
+
+
+def test_what_comes_soon_after_a_fan_out_waits_for_more(room: Room, shell: Shell, typist: Typist) -> None:
+    """To write to a member costs the same whatever is in it: a large room's members get several entries at once."""
+    members = [join(room) for _ in range(100)]
+    room.entries([entry(typist.type("four "))])
+    assert all(len(updates_in(member.taken())) == 1 for member in members), "the first goes at once"
+    timers = len(shell.timers)
+    room.entries([entry(typist.type("five "))])
+    room.entries([entry(typist.type("six "))])
+    assert all(member.taken() == [] for member in members)
+    (timer,) = shell.timers[timers:]
+    assert timer.seconds == pytest.approx(100 * PAUSE_SECONDS_PER_MEMBER)
+    timer.callback()
+    assert all(len(updates_in(member.taken())) == 2 for member in members)
 
 
 # Changes
