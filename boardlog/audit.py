@@ -20,7 +20,7 @@ log = structlog.get_logger()
 AUDIT_SECONDS = 10.0
 """A board in use is looked at when nothing has proven its cursor for this long. A publish that links does prove it: at
 its moment the predecessor was the head, and the entry became it."""
-STEPS = 20
+STEPS = 10
 """In AUDIT_SECONDS: so many times it is seen which boards it is time for."""
 BOARDS_PER_AUDIT = 100
 """Boards asked about in one script: an audit of thousands at once would stall Redis."""

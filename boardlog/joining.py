@@ -16,7 +16,7 @@ from boardlog.links import ANY, BINARY, DELETED, EMBED, HAS_LEFT, HAS_RIGHT, STR
 from boardlog.merge import only_deletes, union, write_varint
 from boardlog.usual import Item, Usual
 
-JOINED_BYTES_MAX = 56 * 1024
+JOINED_BYTES_MAX = 112 * 1024
 """What goes into one update: with it an entry is still published whole (stream.PUBLISH_PAYLOAD_BYTES_MAX)."""
 JOINED_STRUCTS_MAX = 500
 """Items, and deletions: half of what the bridge takes live, and few enough to be no cost (cost.COMPARISONS_MAX)."""

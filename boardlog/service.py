@@ -1,6 +1,7 @@
 """Starting a service: settings from the environment, logs, the event loop; one sentence if it cannot start."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -12,6 +13,10 @@ import uvloop
 from boardlog.errors import BoardLogError, InvalidSetting
 from boardlog.settings import ServiceSettings, read
 from boardlog.telemetry import configure_logs
+
+COLLECT_AFTER = (10_000, 50, 20)
+"""After how many more objects were made than freed the youngest are looked through; after how many times that, those
+that were there then; and after how many times that, if they have become a quarter more, all."""
 
 S = TypeVar("S", bound=ServiceSettings)
 
@@ -29,6 +34,16 @@ def run_service(name: str, settings_type: type[S], serve: Callable[[S], Coroutin
         sys.exit(f"{name}: {error}")
     except OSError as error:
         sys.exit(f"{name}: cannot listen on port {settings.port}: {error.strerror or error}")
+
+
+def settle_memory() -> None:
+    """Have the collector of cycles leave alone what is here to stay, and look less often; to be called once all is up.
+
+    With thousands of boards open it took 40 % of a node's time: most of what is allocated is freed without it.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
 
 
 def told_to_stop() -> asyncio.Event:

@@ -17,7 +17,7 @@ from boardlog.redis import Redis, Traffic, refusal, unavailable
 from boardlog.requests import Call
 from boardlog.scripts import Scripts, answered
 
-PUBLISH_PAYLOAD_BYTES_MAX = 64 * 1024
+PUBLISH_PAYLOAD_BYTES_MAX = 128 * 1024
 """Larger entries are announced by their link alone: subscribers' buffers on the server are limited (L3)."""
 PAGE_ENTRIES = 500
 """Entries read in one command, so that a long log does not stall Redis for everyone."""

@@ -27,7 +27,7 @@ from boardlog.keys import Keys
 from boardlog.log import BoardLog
 from boardlog.publisher import Publisher
 from boardlog.scripts import Scripts
-from boardlog.service import told_to_stop
+from boardlog.service import settle_memory, told_to_stop
 from boardlog.snapshots import PostgresSnapshots
 from boardlog.stream import RedisStreams
 from boardlog.tail import Tail
@@ -42,7 +42,7 @@ from relay.settings import RelaySettings
 
 log = structlog.get_logger()
 
-LOOK_AFTER_SECONDS = 1.0
+LOOK_AFTER_SECONDS = 2.0
 """Every connection is looked after once in this time, some at a time: so that none of it is a burst."""
 LOOK_AFTER_AT_ONCE = 100
 BACKLOG = 1024
@@ -113,6 +113,7 @@ async def _running(
                 server = await asyncio.get_running_loop().create_server(
                     arrivals.watched(runner), sock=listener, backlog=BACKLOG
                 )
+                settle_memory()
                 log.info("listening", port=settings.port)
                 yield server, Leavers(doors, forward, hub, appender)
             finally:

@@ -34,6 +34,8 @@ log = structlog.get_logger()
 
 UNLOGGED_BYTES_MAX = 4 * 1024 * 1024
 """A client whose updates of this size wait for the log is not read until they are in it."""
+TURN_MESSAGES_MAX = 100
+"""Of one client in a turn of the loop, 4 ms at most: a read may bring thousands, and others wait meanwhile (G7)."""
 CLOSE_SECONDS_MAX = 5.0
 """A client that does not take its close frame in this time is cut off."""
 HELD_POLL_SECONDS = 1.0
@@ -245,7 +247,7 @@ class Connection:
                 self._waiting.cancel()
             self.room = None
             room.detach(self)
-            self._outbox.close()
+            self._outbox.end()
             if self._closing is not None:
                 self._closing.cancel()
             if not self._is_lost and self._transport.get_write_buffer_size():
@@ -282,11 +284,15 @@ class Connection:
     def _read(self) -> None:
         """Carry out the messages that are there, up to one that has to wait."""
         try:
+            left = TURN_MESSAGES_MAX
             while self._waiting is None and not self._is_done_reading:
                 message = self._frames.next()
                 if message is None:
                     break
                 self._take(*message)
+                left -= 1
+                if not left and self._waiting is None:
+                    self._wait(asyncio.sleep(0))
         except TooLarge as error:
             # What follows of that message is thrown away unread, and so is the client's answer to the close.
             self._refuse(CloseCode.TOO_LARGE, str(error))

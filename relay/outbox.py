@@ -243,6 +243,11 @@ class Outbox:
             self._writing.cancel()
         self._catch_up()
 
+    def end(self) -> None:
+        """Close for good, and let go of the connection: each of them holds the other, and no collector comes soon."""
+        self.close()
+        self._on_too_slow, self._on_caught_up = _nothing, _nothing
+
     def give_up(self, reason: str) -> None:
         """Close the client: it has taken too little."""
         TOO_SLOW.inc()
@@ -347,6 +352,10 @@ class Outbox:
                 if self._state_taken is not None:
                     self._state_taken.set()
                     self._state_taken = None
+
+
+def _nothing(*_: object) -> None:
+    pass
 
 
 def _identity(frame: Frame) -> int:

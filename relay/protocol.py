@@ -16,7 +16,7 @@ _HELLO_VERSION = 1
 _UPDATE_HEAD = bytes((_SYNC, _UPDATE))
 """How nearly all messages begin."""
 
-FRAGMENT_BYTES = 64 * 1024
+FRAGMENT_BYTES = 128 * 1024
 """A larger message goes out in fragments of this size: between two of them there is room for a ping or a close."""
 
 

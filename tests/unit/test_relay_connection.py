@@ -20,7 +20,7 @@ from boardlog.snapshots import Snapshot
 from boardlog.stream import Appended
 from boardlog.update import validate
 from boardlog.validating import NotValidated, Validator
-from relay.connection import Connection, Limits
+from relay.connection import TURN_MESSAGES_MAX, Connection, Limits
 from relay.outbox import Outboxes
 from relay.protocol import PING
 from relay.room import Room
@@ -53,6 +53,11 @@ class Socket:
 
     def say(self, message: bytes, opcode: int = 2) -> None:
         self.unread.append(client_frame(message, opcode=opcode))
+        self._deliver()
+
+    def say_at_once(self, messages: list[bytes]) -> None:
+        """Have them arrive in one read."""
+        self.unread.append(b"".join(map(client_frame, messages)))
         self._deliver()
 
     def hang_up(self) -> None:
@@ -541,3 +546,25 @@ async def test_a_client_that_closes_is_answered_with_its_own_code() -> None:
         world.socket.say((1001).to_bytes(2, "big"), opcode=8)
         assert world.taken() == [1001]
         assert world.transport.is_gone
+
+
+async def test_G7_a_client_with_thousands_of_messages_lets_others_have_their_turn() -> None:
+    async with connected() as world:
+        turns = 0
+
+        async def count() -> None:
+            nonlocal turns
+            while not world.socket.unread:
+                turns += 1
+                await asyncio.sleep(0)
+
+        counting = asyncio.create_task(count())
+        await asyncio.sleep(0)
+        asked = framed("query")
+        world.socket.say_at_once([asked] * (5 * TURN_MESSAGES_MAX))
+        answers: list[Frame | int] = []
+        while len(answers) < 5 * TURN_MESSAGES_MAX:
+            await asyncio.sleep(0)
+            answers += [frame for frame in world.taken() if isinstance(frame, Frame) and frame.kind == "awareness"]
+        counting.cancel()
+        assert turns >= 5

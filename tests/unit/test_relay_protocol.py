@@ -183,7 +183,7 @@ def test_G7_a_large_message_goes_out_in_fragments_that_are_one_message(size: int
 
 def test_messages_are_joined_in_their_order_and_large_ones_stay_apart() -> None:
     large = protocol.update(body(protocol.FRAGMENT_BYTES + 1))
-    small = [protocol.update(bytes((number,)) * 30_000) for number in range(5)]
+    small = [protocol.update(bytes((number,)) * (protocol.FRAGMENT_BYTES // 2 - 100)) for number in range(5)]
     pieces = protocol.joined([*small[:3], large, *small[3:]])
     assert [isinstance(piece, protocol.Shared) for piece in pieces] == [False, False, True, False]
     assert pieces[2] is large, "however many get it, they share it"
