@@ -55,6 +55,7 @@ class BoardState:
         self._base = base
         self._updates = list(updates)
         self._updates_bytes = sum(len(update) for update in self._updates)
+        self._has_news = bool(self._updates)
         self._coverage: Coverage | None = None
         self._covered = 0
         self._has_inexact = any(len(update) > EXACT_BYTES_MAX for update in self._updates)
@@ -70,6 +71,7 @@ class BoardState:
             self._updates.append(update)
             self._updates_bytes += len(update)
             self._has_inexact |= len(update) > EXACT_BYTES_MAX
+            self._has_news = True
 
     @property
     def size_bytes(self) -> int:
@@ -78,8 +80,8 @@ class BoardState:
 
     @property
     def has_news(self) -> bool:
-        """Whether the log brought anything that the base lacks."""
-        return bool(self._updates)
+        """Whether the log had anything that the snapshot lacks. A fold here is not one: it is stored nowhere."""
+        return self._has_news
 
     @property
     def is_long(self) -> bool:

@@ -532,7 +532,7 @@ def test_the_size_is_that_of_all_bytes_held() -> None:
     new = fold(base, updates).state
     state.folded(new, len(updates))
     assert state.size_bytes == len(new)
-    assert not state.has_news
+    assert state.has_news, "it is folded here, and stored nowhere: the board still has to be compacted"
 
 
 def is_long(state: BoardState) -> bool:
