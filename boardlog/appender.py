@@ -179,6 +179,8 @@ class Appender:
 
     def _go(self, board: BoardId, queue: _Queue) -> None:
         """Have a board's next entry leave: at once, or, of a busy board, after a pause; where it pauses, at once."""
+        if board in self._ready:
+            return  # a timer that comes early must not have it wait again: it would be ready while it is on its way
         if queue.pause is not None:
             queue.pause.cancel()
             queue.pause = None

@@ -38,7 +38,7 @@ async def audit_forever(follows: Callable[[], Iterable[Follow]], streams: Stream
 
 def next_turn(follows: Sequence[Follow], now: float) -> list[Follow]:
     """Return those that it is time for, the longest unproven first; should it be very many, a step's share of all."""
-    unproven = [follow for follow in follows if follow.proven_at <= now - AUDIT_SECONDS]
+    unproven = [follow for follow in follows if follow.cursor is not None and follow.proven_at <= now - AUDIT_SECONDS]
     return nsmallest(math.ceil(len(follows) / STEPS), unproven, key=lambda follow: follow.proven_at)
 
 

@@ -158,11 +158,13 @@ class Follow:
             else:
                 self.proven_at = self._clock()
             return
-        if found is None and self._in_stream:
+        if found is None and not self._in_stream:
+            self.proven_at = self._clock()  # a board without a log has none still: it must not keep others waiting
+            return
+        if found is None:
             log.warning("log_lost", board=self.board, cursor=str(asked))
             self._reload_wanted = True
-        if found is not None or self._in_stream:
-            self._repair()
+        self._repair()
 
     def _accept(self, publish: Publish) -> None:
         if publish.previous == self.cursor and publish.payload is not None:

@@ -27,8 +27,8 @@ class Line(asyncio.Protocol):
     ) -> None:
         """Take a connected connection, to be taken over at once.
 
-        `received` gets all that arrived at once, error replies as exceptions among it; `lost` is called once, and not
-        after `close`. Both are synchronous and must not raise.
+        `received` gets all replies that arrived at once, errors as exceptions among them; none, where more came of one
+        that is not whole yet. `lost` is called once, and not after `close`. Both are synchronous and must not raise.
         """
         self.connection = connection
         """What the library connected: it still knows the address, and can do nothing more."""
@@ -53,7 +53,9 @@ class Line(asyncio.Protocol):
             raise RedisConnectionError("Redis closed a new connection.")
 
     def send(self, commands: Iterable[tuple[str | bytes, ...]]) -> None:
-        """Write commands. Never waits: who sends bounds what may be on its way."""
+        """Write commands. Never waits: who sends bounds what may be on its way. Raises RedisError once it is closed."""
+        if self._is_closed or self._transport.is_closing():
+            raise RedisConnectionError("The connection to Redis has ended.")
         self._transport.write(b"".join([hiredis.pack_command(command) for command in commands]))  # type: ignore[arg-type]
 
     def close(self) -> None:
@@ -79,8 +81,7 @@ class Line(asyncio.Protocol):
         except InvalidResponse as error:
             self.break_off(error)
             return
-        if replies:
-            self._received(replies)
+        self._received(replies)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""

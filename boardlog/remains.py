@@ -36,6 +36,10 @@ class Timer(Protocol):
         """Do not call."""
 
 
+def _cannot_tell(_update: bytes, _ranges: Ranges) -> None:
+    pass
+
+
 class Remains:
     """One board's. Also the source (appender.Source) of what it appends; what became of it, the next look tells."""
 
@@ -74,6 +78,7 @@ class Remains:
         """Append at once what the log still lacks, for nobody looks again. Harmless if repeated."""
         self._append_missing(is_last=True)
         self.forget()
+        self._holds = _cannot_tell  # it is the reader's: each would keep the other, and a whole board, from being freed
 
     def forget(self) -> None:
         """Give it up: there is no log to which it could go."""

@@ -32,7 +32,7 @@ class Requests:
         silent: then any of it was carried out, or not. Cancelled, it leaves the same in doubt; it holds up no other.
         """
         exchange = self._exchange
-        if exchange is None or exchange.is_over:
+        while exchange is None or exchange.is_over:  # it may be lost or left again by the time that we hear of it
             exchange = await self._connected()
         return await exchange.send(calls)
 

@@ -14,7 +14,7 @@ from boardlog.errors import BoardLogError, InvalidSetting
 from boardlog.settings import ServiceSettings, read
 from boardlog.telemetry import configure_logs
 
-COLLECT_AFTER = (10_000, 50, 20)
+COLLECT_AFTER = (10_000, 20, 10)
 """After how many more objects were made than freed the youngest are looked through; after how many times that, those
 that were there then; and after how many times that, if they have become a quarter more, all."""
 

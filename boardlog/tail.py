@@ -7,6 +7,7 @@ finds it open. After every (re)subscription the listener hears `subscribed`: wha
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
@@ -148,7 +149,9 @@ class Tail:
     def _ask(self) -> None:
         """Send what is wanted and not yet asked for, many channels to a command."""
         dirty, self._dirty = self._dirty, {}
-        if self._line is not None:  # else all of it is asked for once there is a connection
+        if self._line is None:
+            return  # all of it is asked for once there is a connection
+        with suppress(RedisError):  # that connection is being lost, and the next one is asked for all of it
             for command, names in self._changes(dirty):
                 self._line.send((command, *some) for some in _chunks(names, CHANNELS_PER_COMMAND_MAX))
 

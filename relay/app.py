@@ -115,7 +115,7 @@ async def _running(
                 )
                 settle_memory()
                 log.info("listening", port=settings.port)
-                yield server, Leavers(doors, forward, hub, appender)
+                yield server, Leavers(doors, forward, hub, appender, streams.marking.flushed)
             finally:
                 await runner.cleanup()
                 await hub.close()

@@ -262,6 +262,9 @@ class Connection:
             self._frames.feed(data)
             if self._waiting is None:
                 self._read()
+            elif not self._transport.is_closing():
+                # Whoever handed us what came before we listened has resumed the reading that our first wait had paused.
+                self._transport.pause_reading()
 
     def lost(self) -> None:
         """See socket.Listener. What came before it is still carried out, in its order."""
@@ -342,8 +345,8 @@ class Connection:
         if isinstance(command, Validate):
             command = await self._validated(command)
         if isinstance(command, SendState):
-            await room.prepare(command.state_vector)
             await self._outbox.state_turn()
+            await room.prepare(command.state_vector)  # last: what it made must not be replaced by what others ask for
         elif not self._appender.has_room and _adds(room, command):
             await self._let_go_on(self._appender.capacity)
         if self._closing is not None:

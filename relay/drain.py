@@ -1,6 +1,7 @@
 """Leaving: refuse joins, close sockets spread over some seconds, flush what was read (G10)."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import structlog
@@ -28,6 +29,8 @@ class Leavers:
     forward: BridgeForward | None
     hub: Hub
     appender: Appender
+    flush_marks: Callable[[], Awaitable[None]]
+    """Marks boards due that were changed and are still to be marked (L9)."""
 
 
 async def drain(leavers: Leavers, seconds: float) -> None:
@@ -57,6 +60,7 @@ async def drain(leavers: Leavers, seconds: float) -> None:
             # In this order: a room that closes may hand in what only it still holds.
             await leavers.hub.close()
             await leavers.appender.flushed()
+            await leavers.flush_marks()
     except TimeoutError:
         log.warning("drain_not_flushed", waiting_bytes=leavers.appender.waiting_bytes)
 

@@ -40,6 +40,8 @@ class TooLarge(BoardLogError):
     """A message is larger than this server takes."""
 
 
+PIECES_MAX = 1000
+"""Of what has come of a frame: each costs some 40 bytes beside its own, however few those are."""
 PROTOCOL_ERROR, NOT_UTF8, NO_CODE = 1002, 1007, 1005
 """Close codes of RFC 6455 section 7.4.1; the last one stands for a close frame without a code."""
 
@@ -49,6 +51,7 @@ _MASK_BYTES = 4
 _CONTROL_BYTES_MAX = 125
 _FINAL_BINARY = _FINAL | Opcode.BINARY
 _KNOWN = frozenset(Opcode)
+_MORE_FOLLOWS = Message(Opcode.CONTINUATION, b"")
 
 
 class FrameReader:
@@ -75,27 +78,33 @@ class FrameReader:
         if not self._have:
             self._data, self._position = data, 0
         elif self._later is None:
+            # Of what was read with the frames before it, only the rest is kept.
+            self._data, self._position = self._data[self._position :], 0
             self._later = [data]
         else:
             self._later.append(data)
+            if len(self._later) > PIECES_MAX:
+                self._later = [b"".join(self._later)]
         self._have += len(data)
 
     def next(self) -> Message | None:
-        """Return the next message, None if it has not come whole. Raises BadFrame, TooLarge; then ask no more."""
-        while self._have >= self._wanted:
-            if self._later is not None:
-                self._data = b"".join((self._data[self._position :], *self._later))
-                self._position, self._later = 0, None
-            frame = self._frame()
-            if frame is None:
-                return None
-            first, payload = frame
-            if first == _FINAL_BINARY and self._fragments is None:
-                return Message(Opcode.BINARY, payload)
-            message = self._control(first, payload) if first & 8 else self._data_frame(first, payload)
-            if message is not None:
-                return message
-        return None
+        """Return the next message, None if it has not come whole. Raises BadFrame, TooLarge; then ask no more.
+
+        Each frame of a message in fragments gives one, empty and a CONTINUATION until it is whole: whoever asks so many
+        times a turn takes so many frames (G7).
+        """
+        if self._have < self._wanted:
+            return None
+        if self._later is not None:
+            self._data = b"".join((self._data[self._position :], *self._later))
+            self._position, self._later = 0, None
+        frame = self._frame()
+        if frame is None:
+            return None
+        first, payload = frame
+        if first == _FINAL_BINARY and self._fragments is None:
+            return Message(Opcode.BINARY, payload)
+        return self._control(first, payload) if first & 8 else self._data_frame(first, payload)
 
     def _frame(self) -> tuple[int, bytes] | None:
         """Take one frame off: its first byte and its unmasked payload; None if it is not there yet."""
@@ -136,7 +145,7 @@ class FrameReader:
         elif size + len(self._fragments or b"") > self._max:
             raise TooLarge(f"One message may have {self._max} bytes.")
 
-    def _data_frame(self, first: int, payload: bytes) -> Message | None:
+    def _data_frame(self, first: int, payload: bytes) -> Message:
         """Take in a fragment, or a message that is not a binary one; return what it completes."""
         opcode = first & _OPCODE
         if (opcode == Opcode.CONTINUATION) is (self._fragments is None):
@@ -145,7 +154,7 @@ class FrameReader:
             self._kind, self._fragments = Opcode(opcode), bytearray()
         self._fragments += payload
         if not first & _FINAL:
-            return None
+            return _MORE_FOLLOWS
         whole, self._fragments = bytes(self._fragments), None
         return Message(self._kind, whole)
 

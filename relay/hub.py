@@ -163,7 +163,10 @@ class Hub:
         if state.uncovered > COVER_UPDATES_MAX:
             async with self._reading:
                 while state.uncovered > COVER_UPDATES_MAX and state is opened.room.state:
-                    state.cover_some()
+                    try:
+                        state.cover_some()
+                    except ValueError:
+                        return  # whoever attaches meets it again, and says so
                     await asyncio.sleep(0)
 
     def _changed(self, opened: _Open) -> None:
@@ -233,6 +236,7 @@ class Hub:
         opened.follow.stop()
         self._tail.leave(self._keys.presence(room.board), room.presence)
         room.close()
+        room.on_change = _nothing
         if room.state is not None and room.state.has_news:
             self._start(self._hasten(room.board))
 
@@ -248,6 +252,10 @@ class Hub:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return task
+
+
+def _nothing() -> None:
+    pass
 
 
 class _RoomShell:

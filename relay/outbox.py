@@ -8,11 +8,14 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, cast
 
+import structlog
 from prometheus_client import Counter, Gauge
 
 from boardlog.telemetry import METRICS
 from relay.protocol import FRAGMENT_BYTES, Frame, Shared
 from relay.settings import RelaySettings
+
+log = structlog.get_logger()
 
 TURN_BYTES = 4 * FRAGMENT_BYTES
 """What one socket is given in a turn of the loop: a joiner that takes a large board must not hold up the others."""
@@ -70,7 +73,10 @@ class Outboxes:
     def _flush(self) -> None:
         to_flush, self._to_flush = self._to_flush, []
         for who in to_flush:
-            who.flush()
+            try:
+                who.flush()
+            except Exception:  # of one must not leave those behind it waiting for ever
+                log.exception("flush_failed")
         self._joined = [], b""
 
     def joined(self, frames: list[bytes]) -> bytes:

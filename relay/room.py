@@ -271,6 +271,7 @@ class Room:
         self.presence.close()
         if self._asking is not None:
             self._asking.stop()
+            self._asking = None
 
     def _holds(self, update: bytes, ranges: Ranges) -> bool:
         return self._ready_state().holds(update, ranges)

@@ -152,3 +152,16 @@ async def test_a_server_that_hangs_up_or_speaks_something_else_is_storage_unavai
     async with server, connected(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}") as redis:
         with pytest.raises(StorageUnavailable):
             await send(redis, echo("hello"))
+
+
+async def test_a_batch_for_a_connection_that_has_just_ended_is_an_outage_and_not_a_fault(redis_url: str) -> None:
+    """Its transport refuses with an error of its own, which would end the process."""
+    async with connected(redis_url) as redis:
+        await send(redis, echo("first"))
+        exchange = redis.connection_pool.requests(Traffic.APPENDS)._exchange  # type: ignore[union-attr]
+        exchange._line._transport.abort()
+        with pytest.raises(StorageUnavailable):
+            await send(redis, echo("second"))
+        while not exchange.is_over:
+            await asyncio.sleep(0)
+        assert await send(redis, echo("third")) == [b"third"]

@@ -107,6 +107,10 @@ class _Service:
         raise NotImplementedError
 
 
+async def _no_marks() -> None:
+    """Flush no marks: the simulated store makes them with the append."""
+
+
 class Doors:
     """A relay's doors (relay/endpoints.py), as far as they are not HTTP."""
 
@@ -162,7 +166,7 @@ class Relay(_Service):
                 )
             ]
             await self._leave.wait()
-            await drain(Leavers(self.doors, None, self.hub, self.appender), DRAIN_SECONDS)  # type: ignore[arg-type]
+            await drain(Leavers(self.doors, None, self.hub, self.appender, _no_marks), DRAIN_SECONDS)  # type: ignore[arg-type]
             for task in background:
                 task.cancel()
         self.is_gone = True

@@ -405,3 +405,25 @@ async def test_boards_that_are_idle_are_forgotten() -> None:
         world.appender.append(BoardId("1"), b"again", author)
         await world.appender.flushed()
         assert author.logged_updates == 21
+
+
+async def test_L10_a_board_that_is_ready_does_not_pause_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Timers come a little early: with another pause the board would become ready while its entry is on its way."""
+    monkeypatch.setattr("boardlog.pacing.PAUSE_SECONDS_MAX", 3600.0)
+    monkeypatch.setattr("boardlog.pacing.PAUSE_SECONDS_PER_RATE", 1.0)
+    async with running() as world:
+        author, other = Author(), Author()
+        for update in numbered(0, 500):
+            world.appender.append(BOARD, update, author)
+        await until(lambda: author.logged_updates == 500)
+        world.appender.append(BOARD, b"first", author)
+        world.streams.gate.clear()
+        world.appender.append(OTHER, b"other", other)
+        await until(lambda: len(world.streams.attempts) == 2)
+        queue = world.appender._queues[BOARD]
+        world.appender._go(BOARD, queue)  # what its timer does
+        world.appender.append(BOARD, b"second", author)
+        assert queue.pause is None
+        world.streams.gate.set()
+        await until(lambda: author.logged_updates == 502)
+        assert world.streams.logged[BOARD] == [*numbered(0, 500), b"first", b"second"]

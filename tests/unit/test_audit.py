@@ -1,5 +1,6 @@
 """Which boards an audit asks about (L4): those that nothing has proven for a while, and all of those in their turn."""
 
+import math
 from collections.abc import AsyncIterator, Sequence
 from typing import cast
 
@@ -8,7 +9,7 @@ import pytest
 from boardlog.audit import AUDIT_SECONDS, STEPS, audit, next_turn
 from boardlog.entry import EntryKind, Payload, pack
 from boardlog.follow import Follow
-from boardlog.ids import Cursor
+from boardlog.ids import GENESIS, Cursor
 from boardlog.log import random_tag
 from boardlog.stream import Append, Appended
 from tests.unit.test_follow_lost_entries import BOARD, World
@@ -17,6 +18,7 @@ from tests.unit.test_follow_lost_entries import BOARD, World
 class _Proven:
     def __init__(self, proven_at: float) -> None:
         self.proven_at = proven_at
+        self.cursor = GENESIS
 
 
 @pytest.fixture
@@ -62,6 +64,17 @@ async def test_L4_an_answer_proves_a_cursor_only_if_nothing_is_awaited_or_behind
         world.follow.audited(cursor, found)
         assert world.follow.proven_at == proven
         await world.follow.catch_up()
+
+
+async def test_L4_a_board_without_a_log_keeps_no_other_from_its_turn(world: World) -> None:
+    """Nobody has drawn on it yet, or Redis has lost everything: nothing is to be proven, nothing wrong with it."""
+    empty = cast(Follow, _Proven(-math.inf))
+    empty.cursor = None  # not loaded yet
+    assert next_turn([empty], 100.0) == []
+    before = world.follow.proven_at
+    world.follow._in_stream = False
+    world.follow.audited(cast(Cursor, world.follow.cursor), None)
+    assert world.follow.proven_at > before
 
 
 def test_L4_boards_come_in_turn_however_many_are_unproven_at_once() -> None:

@@ -116,7 +116,7 @@ async def test_G10_a_drain_ends_whoever_does_not_and_flushes_what_closing_rooms_
     monkeypatch.setattr(drain, "FLUSH_SECONDS_MAX", 0.05)
     doors, forward, hub, rooms = Node(), Node(), Node(), Node()
     hub.happened = rooms.happened  # in which order?
-    leavers = drain.Leavers(*(cast(Any, part) for part in (doors, forward, hub, rooms)))
+    leavers = drain.Leavers(*(cast(Any, part) for part in (doors, forward, hub, rooms, rooms.flushed)))
     async with asyncio.timeout(10):
         await drain.drain(leavers, 0.05)
     assert doors.happened == ["leave", "close", "cut"]

@@ -568,3 +568,17 @@ async def test_G7_a_client_with_thousands_of_messages_lets_others_have_their_tur
             answers += [frame for frame in world.taken() if isinstance(frame, Frame) and frame.kind == "awareness"]
         counting.cancel()
         assert turns >= 5
+
+
+async def test_G7_nothing_is_read_while_a_client_waits_whoever_resumes_it() -> None:
+    """The HTTP server resumes a connection of which much had come before we listened, after it has handed that over."""
+    async with connected() as world:
+        world.socket.say(large())
+        assert world.transport.is_paused
+        world.transport.is_paused = False
+        world.socket.say(framed("query"))
+        assert world.transport.is_paused
+        world.validator.may_judge.set()
+        await world.quiet()
+        assert not world.transport.is_paused
+        assert len(world.log.waiting) == 1

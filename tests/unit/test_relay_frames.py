@@ -13,7 +13,8 @@ MAX = 1000
 def read(reader: FrameReader) -> list[Message]:
     messages = []
     while (message := reader.next()) is not None:
-        messages.append(message)
+        if message.opcode != Opcode.CONTINUATION:  # more of that message follows
+            messages.append(message)
     return messages
 
 
@@ -101,3 +102,11 @@ def test_a_message_may_have_as_many_bytes_as_is_said() -> None:
     reader = FrameReader(MAX)
     reader.feed(client_frame(b"x" * MAX))
     assert read(reader) == [Message(Opcode.BINARY, b"x" * MAX)]
+
+
+def test_G7_fragments_that_say_nothing_are_one_step_each() -> None:
+    """Whoever reads so many messages a turn of the loop is not held up by frames that complete none."""
+    reader = FrameReader(MAX)
+    reader.feed(client_frame(b"", final=False) + client_frame(b"", opcode=0, final=False) * 1000)
+    assert reader.next() == Message(Opcode.CONTINUATION, b"")
+    assert reader.next() == Message(Opcode.CONTINUATION, b"")
