@@ -1,6 +1,8 @@
 """A room with its members, its state and its log's reader side; what it does to members is all that is looked at."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
@@ -670,3 +672,17 @@ def test_a_closed_room_has_no_timers(room: Room, shell: Shell) -> None:
 def test_a_room_that_was_never_loaded_says_so(empty_room: Room) -> None:
     with pytest.raises(RuntimeError):
         empty_room.attach(Member())
+
+
+def test_a_closed_room_is_freed_at_once_with_its_board(shell: Shell) -> None:
+    """The collector of cycles comes seldom, and a board may have 64 MB."""
+    room = Room(BOARD, "node", shell)
+    room.loaded(loaded_of(EMPTY_UPDATE))
+    kept = weakref.ref(room)
+    room.close()
+    gc.disable()
+    try:
+        del room
+        assert kept() is None
+    finally:
+        gc.enable()
