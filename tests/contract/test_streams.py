@@ -9,7 +9,7 @@ from boardlog.entry import EntryKind, Payload, pack, parse_publish, unpack
 from boardlog.errors import NoLog
 from boardlog.ids import GENESIS, BoardId, Cursor, EntryId, Tag
 from boardlog.log import random_tag
-from boardlog.stream import ENTRY_BYTES, PAGE_ENTRIES, Append, Appended
+from boardlog.stream import ENTRY_BYTES, PAGE_ENTRIES, PUBLISH_PAYLOAD_BYTES_MAX, Append, Appended
 from tests.contract.stores import Logs, redis_logs
 
 BOARD, OTHER = BoardId("board"), BoardId("other")
@@ -72,10 +72,10 @@ async def test_L3_each_publish_links_to_its_predecessor(logs: Logs) -> None:
 
 async def test_L3_a_large_entry_is_published_by_its_link_alone(logs: Logs) -> None:
     await born(logs)
-    appended = await append(logs, payload(b"x" * 70_000))
+    appended = await append(logs, payload(b"x" * PUBLISH_PAYLOAD_BYTES_MAX))
     await until(lambda: len(logs.messages) == 1)
     assert parse_publish(logs.messages[0][1]) == (GENESIS, appended.cursor, None)
-    assert len((await logs.streams.read(BOARD))[1].payload) > 70_000
+    assert len((await logs.streams.read(BOARD))[1].payload) > PUBLISH_PAYLOAD_BYTES_MAX
 
 
 async def test_L3_a_range_begins_with_its_anchor_by_id_and_tag(logs: Logs) -> None:

@@ -174,6 +174,9 @@ class Subscriber:
     async def can_read(self) -> bool:
         return False
 
+    def is_closing(self) -> bool:
+        return not self._is_open
+
     def set_protocol(self, protocol: asyncio.Protocol) -> None:
         self._protocol = protocol
 
