@@ -42,8 +42,8 @@ class TooLarge(BoardLogError):
 
 PIECES_MAX = 1000
 """Of what has come of a frame: each costs some 40 bytes beside its own, however few those are."""
-PROTOCOL_ERROR, NOT_UTF8, NO_CODE = 1002, 1007, 1005
-"""Close codes of RFC 6455 section 7.4.1; the last one stands for a close frame without a code."""
+PROTOCOL_ERROR, NOT_UTF8 = 1002, 1007
+"""Close codes of RFC 6455 section 7.4.1."""
 
 _FINAL, _RESERVED, _OPCODE = 0x80, 0x70, 0x0F
 _MASKED, _SIZE = 0x80, 0x7F

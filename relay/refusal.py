@@ -8,6 +8,8 @@ from relay.socket import Stream
 
 MESSAGE_BYTES_MAX = 64 * 1024
 """What is looked through for its answer; of who sends more, no answer is heard."""
+FRAMES_MAX = 1000
+"""As MESSAGE_BYTES_MAX: nobody has shown a key here, and a read may bring thousands of empty frames (G7)."""
 ANSWER_SECONDS_MAX = 4.0
 """A client that has not hung up by then after its close frame is cut off."""
 
@@ -19,6 +21,7 @@ class Refusal:
         """Refuse what comes through `socket`, which has been opened."""
         self._transport = socket.transport
         self._frames: FrameReader | None = FrameReader(MESSAGE_BYTES_MAX)
+        self._frames_left = FRAMES_MAX
         self._gone = asyncio.Event()
         socket.listen(self)
 
@@ -28,9 +31,12 @@ class Refusal:
             return
         self._frames.feed(data)
         try:
-            while (message := self._frames.next()) is not None:
+            while self._frames_left and (message := self._frames.next()) is not None:
+                self._frames_left -= 1
                 if message.opcode == Opcode.CLOSE:
                     self._transport.close()
+            if not self._frames_left:
+                self._frames = None
         except (BadFrame, TooLarge):
             self._frames = None
 
