@@ -3,8 +3,8 @@
 Order and outcome (L10): a board has at most one entry on its way; one of unknown outcome is repeated with the same
 bytes before anything later; given up, everything that waits for that board fails with it, so that nothing overtakes.
 
-Under load a board's next entry waits some milliseconds for more (`pacing`), and of what each author brought meanwhile
-the parts are joined (`joining`).
+Under load a board's next entry waits some milliseconds for more, and a node's next pipeline for more boards' entries
+(`pacing`); of what each author of a board brought meanwhile the parts are joined (`joining`).
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from boardlog.errors import BoardLogError, BoardNotFound, LogFull, NoLog, Storag
 from boardlog.ids import BoardId, Cursor
 from boardlog.joining import join
 from boardlog.log import BoardLog
-from boardlog.pacing import RATE_FREE, Pace
+from boardlog.pacing import BOARD_LIMITS, NODE_LIMITS, Pace
 from boardlog.retry import RETRY_SECONDS_MAX, retrying
 from boardlog.stream import PUBLISH_PAYLOAD_BYTES_MAX, Append, Appended
 from boardlog.telemetry import METRICS
@@ -71,7 +71,7 @@ class _Queue:
         self.size_bytes = 0
         """Of what waits."""
         self.in_flight = False
-        self.pace = Pace()
+        self.pace = Pace(BOARD_LIMITS)
         self.pause: asyncio.TimerHandle | None = None
 
     @property
@@ -100,6 +100,7 @@ class Appender:
         self._retry_seconds_max = retry_seconds_max
         self._queues: dict[BoardId, _Queue] = {}
         self._ready: dict[BoardId, None] = {}
+        self._pace = Pace(NODE_LIMITS)
         self._flushing = 0
         self._forgotten_at = 0.0
         self._wake = asyncio.Event()
@@ -166,8 +167,11 @@ class Appender:
                 await self._wake.wait()
                 self._wake.clear()
                 while self._ready:
+                    if seconds := self._pace.pause(loop.time()):
+                        await asyncio.sleep(seconds)
                     boards = list(islice(self._ready, BOARDS_PER_PIPELINE_MAX))
                     now = loop.time()
+                    self._pace.leave(len(boards), now)
                     failed = await self._attempt([self._take(board, now) for board in boards])
                     if failed:
                         self._start_again(failed)
@@ -184,7 +188,7 @@ class Appender:
         if queue.pause is not None:
             queue.pause.cancel()
             queue.pause = None
-        elif queue.pace.rate > RATE_FREE and not self._flushing and queue.size_bytes < PUBLISH_PAYLOAD_BYTES_MAX:
+        elif not queue.pace.is_free and not self._flushing and queue.size_bytes < PUBLISH_PAYLOAD_BYTES_MAX:
             loop = asyncio.get_running_loop()
             seconds = queue.pace.pause(loop.time())
             if seconds:

@@ -25,7 +25,7 @@ class Snapshot:
 
     board: BoardId
     version: int
-    """Counts the stores; the fence of the next one."""
+    """Counts the stores; with the cursor, the fence of the next one."""
     cursor: Cursor
     previous: EntryId
     """The entry id of the snapshot before: the log is kept from there (L8)."""
@@ -71,8 +71,11 @@ class Snapshots(Protocol):
     async def load_cursor(self, board: BoardId) -> Cursor:
         """Return only the cursor of the committed snapshot. Raises BoardNotFound, StorageUnavailable."""
 
-    async def store(self, snapshot: Snapshot, quarantined: Sequence[Quarantined]) -> None:
-        """Replace version `snapshot.version - 1` by `snapshot`, or raise StaleSnapshot (L7). One transaction."""
+    async def store(self, snapshot: Snapshot, quarantined: Sequence[Quarantined], *, replaces: Cursor) -> None:
+        """Replace version `snapshot.version - 1` at the cursor `replaces`, or raise StaleSnapshot (L7). Atomic.
+
+        The version alone would not do: a database that fell back gives the same number again, to another snapshot.
+        """
 
     async def summaries(self, boards: Sequence[BoardId] | None = None) -> list[BoardSummary]:
         """Describe these boards, or the LIST_BOARDS_MAX most recently changed ones."""
@@ -130,7 +133,7 @@ class PostgresSnapshots:
             raise BoardNotFound(f"There is no board {board}.")
         return _cursor(row)
 
-    async def store(self, snapshot: Snapshot, quarantined: Sequence[Quarantined]) -> None:
+    async def store(self, snapshot: Snapshot, quarantined: Sequence[Quarantined], *, replaces: Cursor) -> None:
         """See Snapshots. Cancelled or cut off, it has stored everything or nothing; which, a new load tells."""
         packed = zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(snapshot.state)
         with unavailable():
@@ -138,9 +141,10 @@ class PostgresSnapshots:
                 status = await connection.execute(
                     "UPDATE canvas_snapshots SET version = $2, cursor_ms = $3, cursor_seq = $4, cursor_tag = $5,"
                     " previous_ms = $6, previous_seq = $7, state = $8, state_bytes = $9, state_vector = $10,"
-                    " updated_at = now() WHERE board_id = $1 AND version = $2 - 1",
+                    " updated_at = now() WHERE board_id = $1 AND version = $2 - 1"
+                    " AND cursor_ms = $11 AND cursor_seq = $12 AND cursor_tag = $13",
                     snapshot.board, snapshot.version, *snapshot.cursor.id, snapshot.cursor.tag, *snapshot.previous,
-                    packed, len(snapshot.state), snapshot.state_vector,
+                    packed, len(snapshot.state), snapshot.state_vector, *replaces.id, replaces.tag,
                 )  # fmt: skip
                 if status != "UPDATE 1":
                     raise StaleSnapshot(f"Another worker stored a snapshot of {snapshot.board} first.")

@@ -279,10 +279,10 @@ class TwinSnapshots:
         """See Snapshots."""
         return (await self.load(board)).cursor
 
-    async def store(self, snapshot: Snapshot, quarantined: Sequence[Quarantined]) -> None:
+    async def store(self, snapshot: Snapshot, quarantined: Sequence[Quarantined], *, replaces: Cursor) -> None:
         """See Snapshots."""
         old = self._rows.get(snapshot.board)
-        if old is None or old[0].version != snapshot.version - 1:
+        if old is None or (old[0].version, old[0].cursor) != (snapshot.version - 1, replaces):
             raise StaleSnapshot(f"Another worker stored a snapshot of {snapshot.board} first.")
         self._rows[snapshot.board] = (snapshot, old[1], self._now())
         kept = self._quarantined.setdefault(snapshot.board, {})

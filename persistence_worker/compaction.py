@@ -173,7 +173,7 @@ class Compaction:
             raise BoardTooLarge(f"Its state of {len(folded.state)} bytes is larger than {STATE_BYTES_MAX}.")
         new = Snapshot(old.board, old.version + 1, loaded.cursor, keep_from, folded.state, folded.state_vector)
         quarantined = [*loaded.unreadable, *rejected(loaded, folded)]
-        await self.board_log.snapshots.store(new, quarantined)
+        await self.board_log.snapshots.store(new, quarantined, replaces=old.cursor)
         # Only now: a crash between the two repeats work, the reverse would lose entries. If our entry is not in the log
         # any more, nothing is trimmed, and a second look reconnects the log (L6).
         trimmed = await self.board_log.streams.trim(new.board, new.cursor, keep_from)

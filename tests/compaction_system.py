@@ -55,9 +55,9 @@ class Pausing:
         self._rng = rng
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
-        async def paused(*args: Any) -> Any:
+        async def paused(*args: Any, **named: Any) -> Any:
             await asyncio.sleep(self._rng.random() * 0.01)
-            reply = await getattr(self._store, name)(*args)
+            reply = await getattr(self._store, name)(*args, **named)
             await asyncio.sleep(self._rng.random() * 0.01)
             return reply
 

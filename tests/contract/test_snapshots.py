@@ -49,14 +49,14 @@ async def test_a_board_without_a_row_does_not_exist(snapshots: Snapshots) -> Non
     with pytest.raises(BoardNotFound):
         await snapshots.load_cursor(BOARD)
     with pytest.raises(StaleSnapshot):
-        await snapshots.store(snapshot(), [])
+        await snapshots.store(snapshot(), [], replaces=GENESIS)
     assert await snapshots.summaries([BOARD]) == []
 
 
 async def test_what_is_stored_is_loaded(snapshots: Snapshots) -> None:
     await snapshots.create(BOARD)
     stored = snapshot(state=secrets.token_bytes(1000) * 5000)
-    await snapshots.store(stored, [BAD])
+    await snapshots.store(stored, [BAD], replaces=GENESIS)
     loaded = await snapshots.load(BOARD)
     assert loaded == stored
     assert loaded.stored_at == (await snapshots.summaries([BOARD]))[0].updated_at
@@ -66,19 +66,29 @@ async def test_what_is_stored_is_loaded(snapshots: Snapshots) -> None:
 
 async def test_L7_a_stale_store_changes_nothing(snapshots: Snapshots) -> None:
     await snapshots.create(BOARD)
-    await snapshots.store(snapshot(), [])
+    await snapshots.store(snapshot(), [], replaces=GENESIS)
     for version in (0, 1, 3):
         with pytest.raises(StaleSnapshot):
-            await snapshots.store(snapshot(version, b"stale"), [BAD])
+            await snapshots.store(snapshot(version, b"stale"), [BAD], replaces=CURSOR)
     assert await snapshots.load(BOARD) == snapshot()
     assert await snapshots.quarantined(BOARD) == []
+
+
+@pytest.mark.parametrize("other", [CURSOR._replace(tag=Tag("other")), CURSOR._replace(id=EntryId(1, 1)), GENESIS])
+async def test_L7_the_number_of_another_snapshot_is_no_leave_to_replace_it(snapshots: Snapshots, other: Cursor) -> None:
+    """A database that fell back to a replica without version 1 gets a version 1 again, from other entries."""
+    await snapshots.create(BOARD)
+    await snapshots.store(snapshot(), [], replaces=GENESIS)
+    with pytest.raises(StaleSnapshot):
+        await snapshots.store(snapshot(2, b"folded into the first version 1"), [BAD], replaces=other)
+    assert await snapshots.load(BOARD) == snapshot()
 
 
 async def test_L7_of_stores_that_race_one_wins(snapshots: Snapshots) -> None:
     await snapshots.create(BOARD)
     states = [b"%d" % number for number in range(8)]
     outcomes = await asyncio.gather(
-        *(snapshots.store(snapshot(state=state), []) for state in states), return_exceptions=True
+        *(snapshots.store(snapshot(state=state), [], replaces=GENESIS) for state in states), return_exceptions=True
     )
     won = [state for state, outcome in zip(states, outcomes, strict=True) if outcome is None]
     assert len(won) == 1
@@ -87,9 +97,9 @@ async def test_L7_of_stores_that_race_one_wins(snapshots: Snapshots) -> None:
 
 async def test_the_same_update_is_quarantined_once(snapshots: Snapshots) -> None:
     await snapshots.create(BOARD)
-    await snapshots.store(snapshot(), [BAD])
+    await snapshots.store(snapshot(), [BAD], replaces=GENESIS)
     later = BAD._replace(position=1)
-    await snapshots.store(snapshot(2), [BAD, later])
+    await snapshots.store(snapshot(2), [BAD, later], replaces=CURSOR)
     assert await snapshots.quarantined(BOARD) == [later, BAD]
     (summary,) = await snapshots.summaries()
     assert (summary.board, summary.version, summary.cursor, summary.quarantined) == (BOARD, 2, CURSOR, 2)

@@ -14,7 +14,7 @@ from boardlog.audit import audit
 from boardlog.entry import Entry, EntryKind, Payload, pack
 from boardlog.errors import BoardLogError, BoardNotFound, StaleSnapshot
 from boardlog.follow import Follow
-from boardlog.ids import BoardId, Cursor, EntryId, Tag
+from boardlog.ids import GENESIS, BoardId, Cursor, EntryId, Tag
 from boardlog.keys import Keys
 from boardlog.log import BoardLog, Loaded, random_tag
 from boardlog.merge import EMPTY_STATE_VECTOR, EMPTY_UPDATE
@@ -105,7 +105,7 @@ class World:
         old = loaded.snapshot
         new = Snapshot(BOARD, old.version + 1, loaded.cursor, old.cursor.id, state, EMPTY_STATE_VECTOR)
         with suppress(StaleSnapshot):
-            await self.log.snapshots.store(new, [])
+            await self.log.snapshots.store(new, [], replaces=old.cursor)
             await self.log.streams.trim(BOARD, new.cursor, old.cursor.id)
 
 
@@ -366,7 +366,8 @@ async def test_L6_a_rebase_makes_every_reader_reload(world: World) -> None:
         await until(lambda: book.loads == 1)
         ahead = Cursor(EntryId(cursor.id.ms + 5000, 0), Tag("lost"))
         state = join_names([b"kept", b"only in the snapshot"])
-        await world.log.snapshots.store(Snapshot(BOARD, 1, ahead, cursor.id, state, EMPTY_STATE_VECTOR), [])
+        snapshot = Snapshot(BOARD, 1, ahead, cursor.id, state, EMPTY_STATE_VECTOR)
+        await world.log.snapshots.store(snapshot, [], replaces=GENESIS)
         assert await world.log.streams.rebase(BOARD, ahead, random_tag())
         await until(lambda: book.loads == 2)
         assert b"only in the snapshot" in book.names

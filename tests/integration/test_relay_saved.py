@@ -49,7 +49,8 @@ async def compacted(world: System, author: Author) -> None:
     head = await world.stores.streams.head(world.board)
     assert head is not None
     state = author.doc.get_update()
-    await world.stores.snapshots.store(Snapshot(world.board, 1, head, GENESIS.id, state, author.doc.get_state()), [])
+    snapshot = Snapshot(world.board, 1, head, GENESIS.id, state, author.doc.get_state())
+    await world.stores.snapshots.store(snapshot, [], replaces=GENESIS)
 
 
 async def test_L11_the_count_grows_to_what_was_sent_and_never_beyond(world) -> None:

@@ -60,14 +60,14 @@ def _snapshot_stored_whatever_its_version(patch: pytest.MonkeyPatch) -> None:
     """L7: a worker that was paused overwrites what another one stored meanwhile."""
     store = TwinSnapshots.store
 
-    async def careless(self: TwinSnapshots, snapshot: Any, quarantined: Any) -> None:
+    async def careless(self: TwinSnapshots, snapshot: Any, quarantined: Any, *, replaces: Any) -> None:
         old, created_at, updated_at = self._rows[snapshot.board]
         self._rows[snapshot.board] = (
-            old.__class__(old.board, snapshot.version - 1, old.cursor, old.previous, old.state, old.state_vector),
+            old.__class__(old.board, snapshot.version - 1, replaces, old.previous, old.state, old.state_vector),
             created_at,
             updated_at,
         )
-        await store(self, snapshot, quarantined)
+        await store(self, snapshot, quarantined, replaces=replaces)
 
     patch.setattr(TwinSnapshots, "store", careless)
 

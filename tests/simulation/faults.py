@@ -20,6 +20,10 @@ STOPPED_SECONDS_MAX = 90.0
 WEATHER_SECONDS_MAX = 20.0
 COMPACTING_SECONDS_MAX = 6.0
 RACE_SECONDS = 8.0
+RACE_STOPPED_SECONDS = 27.0
+"""Long enough for two snapshots to settle in turn, not so long that who has just come hangs up."""
+READY_SECONDS = 1.0
+"""After which a node that was started usually serves."""
 LAST_WORD_SECONDS = 0.3
 RACING_STEPS = 12
 LOST_ENTRIES_MAX = 12
@@ -204,6 +208,7 @@ class Faults:
             raise AssertionError(f"L8: version {forgotten.version} of {board} cannot be made again: {missing}")
         else:
             world.note(f"the database falls back to version {forgotten.version - 1} of {board}")
+            world.ledger.losses += 1
 
     def _holders(self, board: BoardId) -> list[tuple[object, list[bytes]]]:
         """Return what every living room and copy of a board holds."""
@@ -275,16 +280,39 @@ class Faults:
             self._later(WEATHER_SECONDS_MAX, service.weather.clear)
 
     def _race_a_load(self) -> None:
-        """Somebody opens a board at a node whose reads are slow, while it is edited and compacted again and again."""
+        """Somebody opens a board at a new node whose reads are slow, while it is edited and compacted."""
+        relay, board = self._world.start_relay(), self._rng.choice(self._world.boards)
+        self._world.loop.call_later(READY_SECONDS, self._begin_the_load, relay, board)
+
+    def _begin_the_load(self, relay: Relay, board: BoardId) -> None:
+        if relay in self._world.relays and relay.is_ready:
+            self._world.note(f"{relay.name} is slow")
+            relay.weather.late = 1.0
+            self._world.open_browser(board, is_editor=False, relay=relay)
+            self._race_the_load(relay, board)
+
+    def _race_the_load(self, relay: Relay, board: BoardId) -> None:
+        """Once it has begun, compact again and again; or twice, while the node is stopped in its midst.
+
+        Between those two the first snapshot settles, so that the second one trims what the node is about to read (L2).
+        """
         world = self._world
-        relay, board = world.start_relay(), self._rng.choice(world.boards)
-        relay.weather.late = 1.0
-        world.note(f"{relay.name} is slow")
-        world.open_browser(board, is_editor=False, relay=relay)
+        opened = relay.hub._rooms.get(board)
+        if relay not in world.relays or not relay.weather.late:
+            return
+        if opened is None or opened.follow._task is None:
+            world.loop.call_later(LAST_WORD_SECONDS, self._race_the_load, relay, board)
+            return
+        seconds, compact_at = RACE_SECONDS, [self._rng.uniform(0, RACE_SECONDS) for _ in range(RACING_STEPS)]
+        if self._rng.random() < 0.5:
+            seconds, compact_at = RACE_STOPPED_SECONDS, [RACE_SECONDS / 2, RACE_STOPPED_SECONDS - RACE_SECONDS / 2]
+            self._later(RACE_SECONDS, relay.process.stop)
+            world.loop.call_later(seconds, self._go_on, relay)
+        for at in compact_at:
+            world.loop.call_later(at, lambda: world.redis.due.mark_now(world.boards, 0))
         for _ in range(RACING_STEPS):
-            self._later(RACE_SECONDS, self._work)
-            self._later(RACE_SECONDS, lambda: world.redis.due.mark_now(world.boards, 0))
-        world.loop.call_later(RACE_SECONDS, relay.weather.clear)
+            self._later(seconds, self._work)
+        world.loop.call_later(seconds, relay.weather.clear)
 
     def _cut_line(self) -> None:
         if (browser := self._connected()) is not None and browser.socket is not None:

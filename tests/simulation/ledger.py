@@ -18,6 +18,8 @@ class Ledger:
 
     def __init__(self) -> None:
         self.edits: list[Edit] = []
+        self.losses = 0
+        """How often a store has lost anything."""
         self._by_update: dict[bytes, Edit] = {}
 
     def add(self, edit: Edit) -> None:
@@ -47,6 +49,7 @@ class Ledger:
 
     def lost(self, board: str, entries: Sequence[RawEntry], left: Iterable[bytes]) -> list[Edit]:
         """Note what is in no store any more, now that a store has lost these entries; return it."""
+        self.losses += 1
         kept = Content(left)
         lost = [edit for edit in self.in_entries(board, entries) if not kept.has(edit)]
         for edit in lost:

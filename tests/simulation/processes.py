@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
@@ -16,7 +17,7 @@ from boardlog.follow import Following
 from boardlog.grant import Grant, Role
 from boardlog.ids import TAG_BYTES, BoardId, Tag, make_tag
 from boardlog.leaving import Leaving, Left
-from boardlog.log import BoardLog
+from boardlog.log import BoardLog, Loaded
 from boardlog.merge import Folded, difference, fold
 from boardlog.publisher import Publisher
 from boardlog.tail import Tail
@@ -83,6 +84,20 @@ class SlowFolds:
         return 0.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class WatchedLog(BoardLog):
+    """A log that has looked at what is loaded of it."""
+
+    watch: Callable[[BoardId], Callable[[Loaded], None]]
+    """Called when a load begins; what it returns is called with what was loaded."""
+
+    async def load(self, board: BoardId) -> Loaded:
+        look = self.watch(board)
+        loaded = await BoardLog.load(self, board)
+        look(loaded)
+        return loaded
+
+
 class _Service:
     """What every service has."""
 
@@ -94,7 +109,7 @@ class _Service:
         self.weather = Weather(rng)
         self._streams = RemoteStreams(redis, self.weather)
         self._snapshots = RemoteSnapshots(postgres, self.weather)
-        self._log = BoardLog(self._streams, self._snapshots, self._new_tag)
+        self._log = WatchedLog(self._streams, self._snapshots, self._new_tag, watch=redis.on_load)
         self._folds: Any = SlowFolds(rng)
 
     def _new_tag(self) -> Tag:

@@ -18,6 +18,7 @@ from boardlog.due import Claim
 from boardlog.errors import NoLog, StorageUnavailable
 from boardlog.ids import BoardId, Cursor, EntryId, Tag
 from boardlog.keys import Keys
+from boardlog.log import Loaded
 from boardlog.snapshots import BoardSummary, Quarantined, Snapshot
 from boardlog.stream import Append, Appended, RawEntry
 from boardlog.twin import TwinDue, TwinSnapshots, TwinStreams
@@ -103,6 +104,8 @@ class SimulatedRedis(Server):
         self.keys = Keys()
         self.on_logged: Callable[[bytes], None] = lambda _payload: None
         """Called for each entry that is taken."""
+        self.on_load: Callable[[BoardId], Callable[[Loaded], None]] = lambda _board: lambda _loaded: None
+        """Called when a process begins to load a board; what it returns is called with what was loaded."""
         self.on_trimmed: Callable[[BoardId, list[RawEntry]], None] = lambda _board, _entries: None
         self.due = TwinDue(self.clock_ms)
         self.streams = TwinStreams(self.clock_ms, self.due, self._publish, self.keys)
@@ -339,12 +342,12 @@ class RemoteSnapshots:
     async def load_cursor(self, board: BoardId) -> Cursor:
         return await self._postgres.call(self._weather, lambda: self._postgres.rows.load_cursor(board))
 
-    async def store(self, snapshot: Snapshot, quarantined: Sequence[Quarantined]) -> None:
-        await self._postgres.call(self._weather, lambda: self._store(snapshot, quarantined))
+    async def store(self, snapshot: Snapshot, quarantined: Sequence[Quarantined], *, replaces: Cursor) -> None:
+        await self._postgres.call(self._weather, lambda: self._store(snapshot, quarantined, replaces))
 
-    async def _store(self, snapshot: Snapshot, quarantined: Sequence[Quarantined]) -> None:
+    async def _store(self, snapshot: Snapshot, quarantined: Sequence[Quarantined], replaces: Cursor) -> None:
         old = await self._postgres.rows.load(snapshot.board)
-        await self._postgres.rows.store(snapshot, quarantined)
+        await self._postgres.rows.store(snapshot, quarantined, replaces=replaces)
         self._postgres.stored(old, snapshot)
 
     async def summaries(self, boards: Sequence[BoardId] | None = None) -> list[BoardSummary]:

@@ -12,6 +12,7 @@ from boardlog.entry import unpack
 from boardlog.errors import BoardLogError, BoardNotFound, LogFull, NoLog, StorageUnavailable
 from boardlog.ids import GENESIS, BoardId, Cursor, EntryId, Tag
 from boardlog.log import BoardLog
+from boardlog.pacing import Limits
 from boardlog.snapshots import Snapshots
 from boardlog.stream import Append, Appended, Streams
 from boardlog.usual import read_usual
@@ -19,6 +20,8 @@ from tests.unit.test_joining import join, moves
 
 Outcome = Exception | None
 BOARD, OTHER = BoardId("board"), BoardId("other")
+HOURS = Limits(rate_free=1_000.0, pause_seconds_per_rate=1.0, pause_seconds_max=3600.0)
+"""A pause that no test lives to see the end of."""
 
 
 class ScriptedStreams:
@@ -296,8 +299,7 @@ async def test_G5_L10_a_full_node_and_a_dead_one_each_have_their_own_patience(bo
 
 
 async def test_a_busy_board_s_next_entry_waits_for_more_and_no_other_board_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("boardlog.pacing.PAUSE_SECONDS_MAX", 3600.0)
-    monkeypatch.setattr("boardlog.pacing.PAUSE_SECONDS_PER_RATE", 1.0)
+    monkeypatch.setattr("boardlog.appender.BOARD_LIMITS", HOURS)
     async with running() as world:
         author, other = Author(), Author()
         for update in numbered(0, 500):
@@ -315,9 +317,26 @@ async def test_a_busy_board_s_next_entry_waits_for_more_and_no_other_board_s(mon
         assert author.logged_updates == 502
 
 
+async def test_entries_of_a_busy_node_s_boards_leave_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("boardlog.appender.NODE_LIMITS", Limits(10.0, 1.0, 0.5))
+    async with running() as world:
+        author = Author()
+        world.appender.append(BOARD, b"at once", author)
+        await until(lambda: author.logged_updates == 1)
+        for number in range(50):
+            world.appender.append(BoardId(str(number)), b"many", author)
+        await until(lambda: author.logged_updates == 51)
+        before = len(world.streams.attempts)
+        for board in (BOARD, OTHER, BoardId("third")):
+            world.appender.append(board, b"next", author)
+            await asyncio.sleep(0.001)
+            assert len(world.streams.attempts) == before
+        await until(lambda: author.logged_updates == 54)
+        assert [append.board for append in world.streams.attempts[-1]] == [BOARD, OTHER, "third"]
+
+
 async def test_G10_what_lands_while_all_is_flushed_pauses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("boardlog.pacing.PAUSE_SECONDS_MAX", 3600.0)
-    monkeypatch.setattr("boardlog.pacing.PAUSE_SECONDS_PER_RATE", 1.0)
+    monkeypatch.setattr("boardlog.appender.BOARD_LIMITS", HOURS)
     async with running() as world:
         author = Author()
         world.streams.gate.clear()
@@ -333,7 +352,7 @@ async def test_G10_what_lands_while_all_is_flushed_pauses_nothing(monkeypatch: p
 
 
 async def test_a_pause_ends_when_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("boardlog.pacing.PAUSE_SECONDS_PER_RATE", 1.0)  # PAUSE_SECONDS_MAX, then
+    monkeypatch.setattr("boardlog.appender.BOARD_LIMITS", Limits(1_000, 1.0, 0.05))
     async with running() as world:
         author = Author()
         for update in numbered(0, 500):
@@ -344,8 +363,7 @@ async def test_a_pause_ends_when_the_time_is_over(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_a_pause_ends_when_what_waits_fills_a_publish(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("boardlog.pacing.PAUSE_SECONDS_MAX", 3600.0)
-    monkeypatch.setattr("boardlog.pacing.PAUSE_SECONDS_PER_RATE", 1.0)
+    monkeypatch.setattr("boardlog.appender.BOARD_LIMITS", HOURS)
     monkeypatch.setattr("boardlog.appender.PUBLISH_PAYLOAD_BYTES_MAX", 100)
     async with running() as world:
         author = Author()
@@ -358,8 +376,7 @@ async def test_a_pause_ends_when_what_waits_fills_a_publish(monkeypatch: pytest.
 
 
 async def test_L10_an_entry_that_is_repeated_is_not_paused_nor_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("boardlog.pacing.PAUSE_SECONDS_MAX", 3600.0)
-    monkeypatch.setattr("boardlog.pacing.PAUSE_SECONDS_PER_RATE", 1.0)
+    monkeypatch.setattr("boardlog.appender.BOARD_LIMITS", HOURS)
     async with running() as world:
         author = Author()
         world.streams.script[BOARD] = [StorageUnavailable("lost")] * 2
@@ -409,8 +426,7 @@ async def test_boards_that_are_idle_are_forgotten() -> None:
 
 async def test_L10_a_board_that_is_ready_does_not_pause_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Timers come a little early: with another pause the board would become ready while its entry is on its way."""
-    monkeypatch.setattr("boardlog.pacing.PAUSE_SECONDS_MAX", 3600.0)
-    monkeypatch.setattr("boardlog.pacing.PAUSE_SECONDS_PER_RATE", 1.0)
+    monkeypatch.setattr("boardlog.appender.BOARD_LIMITS", HOURS)
     async with running() as world:
         author, other = Author(), Author()
         for update in numbered(0, 500):
