@@ -4,9 +4,7 @@ A lost publish, a lost log or a failover to a lagging replica shows here even if
 """
 
 import asyncio
-import math
 from collections.abc import Callable, Iterable, Sequence
-from heapq import nsmallest
 
 import structlog
 
@@ -18,10 +16,12 @@ from boardlog.stream import Streams
 log = structlog.get_logger()
 
 AUDIT_SECONDS = 10.0
-"""A board in use is looked at when nothing has proven its cursor for this long. A publish that links does prove it: at
-its moment the predecessor was the head, and the entry became it."""
-STEPS = 10
-"""In AUDIT_SECONDS: so many times it is seen which boards it is time for."""
+"""A board in use is asked about when nothing has proven its cursor for about this long. A publish that links does prove
+it: at its moment the predecessor was the head, and the entry became it."""
+LOOK_SECONDS = AUDIT_SECONDS / 4
+"""So often each board is looked at. One that is quiet is asked about at every fourth look."""
+STEPS = 5
+"""In LOOK_SECONDS: at each a share of the boards is looked at, for thousands at once would hold up the loop."""
 BOARDS_PER_AUDIT = 100
 """Boards asked about in one script: an audit of thousands at once would stall Redis."""
 
@@ -30,16 +30,18 @@ async def audit_forever(follows: Callable[[], Iterable[Follow]], streams: Stream
     """Audit what `follows` returns, spread over AUDIT_SECONDS, until cancelled."""
     clock = asyncio.get_running_loop().time
     while True:
-        await asyncio.sleep(AUDIT_SECONDS / STEPS)
-        turn = next_turn(list(follows()), clock())
-        for start in range(0, len(turn), BOARDS_PER_AUDIT):
-            await audit(turn[start : start + BOARDS_PER_AUDIT], streams)
+        everyone = list(follows())
+        for step in range(STEPS):
+            await asyncio.sleep(LOOK_SECONDS / STEPS)
+            asked = unproven(everyone[step::STEPS], clock())
+            for start in range(0, len(asked), BOARDS_PER_AUDIT):
+                await audit(asked[start : start + BOARDS_PER_AUDIT], streams)
 
 
-def next_turn(follows: Sequence[Follow], now: float) -> list[Follow]:
-    """Return those that it is time for, the longest unproven first; should it be very many, a step's share of all."""
-    unproven = [follow for follow in follows if follow.cursor is not None and follow.proven_at <= now - AUDIT_SECONDS]
-    return nsmallest(math.ceil(len(follows) / STEPS), unproven, key=lambda follow: follow.proven_at)
+def unproven(follows: Sequence[Follow], now: float) -> list[Follow]:
+    """Return those that are to be asked about: half a look early, for looks come a little late."""
+    proven_before = now - AUDIT_SECONDS + LOOK_SECONDS / 2
+    return [follow for follow in follows if follow.proven_at <= proven_before and follow.cursor is not None]
 
 
 async def audit(follows: Sequence[Follow], streams: Streams) -> None:

@@ -230,6 +230,11 @@ class AwarenessStates:
         """Return those clients for which a member answers, and no other node."""
         return [c for c in clients if (known := self._known.get(c)) is not None and not _is_node(known.owner)]
 
+    def sole_owner(self, clients: Sequence[int]) -> object | None:
+        """Return who answers for all of these clients, at least one, each as it last said; None if nobody does."""
+        owner, *others = {known.owner if (known := self._known.get(c)) is not None else None for c in clients}
+        return None if others else owner
+
     def claimed(self, member: object) -> Sequence[int]:
         """Return the clients for which a member may speak."""
         return self._claimed.get(member, ())

@@ -124,10 +124,7 @@ class Presence:
         return any(told.is_repeated_by(update, own) for told in self._told)
 
     def said(self, member: Audience, states: list[State], *, introduces: bool) -> None:
-        """Take what a member says. It hears its own words too, so a lone client does not think its server dead (L16).
-
-        What changes nothing gets no answer: every stock client repeats every state that it hears.
-        """
+        """Take what a member says. What changes nothing gets no answer: every stock client repeats all it hears."""
         merged = self._states.merge(states, member, self._shell.now(), introduces=introduces)
         self._note(merged.changed, publish=True)
         self._note(merged.renewed, publish=True, within_seconds=RENEWAL_SECONDS)
@@ -228,7 +225,10 @@ class Presence:
         self._next_tick_at = told_at + wait
 
     def _tell_members(self, clients: Sequence[int], encoded: dict[int, bytes]) -> int:
-        """Send every member the same frames; return how many bytes that takes."""
+        """Send every member the same frames, but for who alone has said all of it; return how many bytes that takes.
+
+        Who hears nothing of its own words is told by the connection, now and then, that its server is alive (L16).
+        """
         if not self._members or not clients:
             return 0
         updates = list(updates_of(encoded[client] for client in clients))
@@ -236,8 +236,9 @@ class Presence:
             told = _Told({client: encoded[client] for client in clients})
             self._told = (*self._told, told)[-ECHOES:]
         frames = _frames(updates)
+        author = self._states.sole_owner(clients)
         for member, write_through in self._members.items():
-            if not write_through(frames):
+            if member is not author and not write_through(frames):
                 member.send(frames)
         return len(frames) * len(self._members)
 

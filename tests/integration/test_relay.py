@@ -243,12 +243,19 @@ async def test_G6_bad_frames_end_their_own_connection_only(world, frame, code) -
     assert len(await world.stores.streams.read(world.board)) == 2  # the anchor and the healthy one's
 
 
-async def test_L16_a_quiet_client_hears_an_answer_to_its_own_awareness(world) -> None:
+async def test_presence_reaches_the_others_and_who_alone_said_it_is_not_sent_it_again(world) -> None:
     relay = (await world.relays(1))[0]
-    async with raw_client(f"{relay.ws}/{world.board}", headers={"X-API-Key": world.viewer_key}) as client:
-        await client.send(framed("awareness", b"\x01\x07\x01\x02{}"))
-        while (await client.receive()).body != b"\x01\x07\x01\x02{}":
+    url, ann_is_here, bob_is_here = f"{relay.ws}/{world.board}", b"\x07\x01\x02{}", b"\x08\x01\x02{}"
+    async with (
+        raw_client(url, headers={"X-API-Key": world.viewer_key}) as ann,
+        raw_client(url, headers={"X-API-Key": world.viewer_key}) as bob,
+    ):
+        await ann.send(framed("awareness", b"\x01" + ann_is_here))
+        while ann_is_here not in (await bob.receive()).body:
             pass
+        await bob.send(framed("awareness", b"\x01" + bob_is_here))
+        while bob_is_here not in (heard := (await ann.receive()).body):
+            assert ann_is_here not in heard
 
 
 async def test_G10_a_node_that_is_told_to_leave_closes_with_1012_and_exits(world) -> None:
@@ -273,7 +280,7 @@ async def leave(relay) -> None:
 async def test_a_damaged_snapshot_tells_its_clients_to_come_back(world) -> None:
     relay = (await world.relays(1))[0]
     damaged = Snapshot(world.board, 1, GENESIS, GENESIS.id, b"\xff\xff not a state", b"\x00")
-    await world.stores.snapshots.store(damaged, [])
+    await world.stores.snapshots.store(damaged, [], replaces=GENESIS)
     async with raw_client(f"{relay.ws}/{world.board}", params={"apiKey": world.editor_key}) as client:
         assert (await client.closed()).code == 1013
 

@@ -6,12 +6,13 @@ from typing import cast
 
 import pytest
 
-from boardlog.audit import AUDIT_SECONDS, STEPS, audit, next_turn
+from boardlog import audit as audit_module
+from boardlog.audit import AUDIT_SECONDS, LOOK_SECONDS, STEPS, audit, audit_forever, unproven
 from boardlog.entry import EntryKind, Payload, pack
 from boardlog.follow import Follow
 from boardlog.ids import GENESIS, Cursor
 from boardlog.log import random_tag
-from boardlog.stream import Append, Appended
+from boardlog.stream import Append, Appended, Streams
 from tests.unit.test_follow_lost_entries import BOARD, World
 
 
@@ -43,8 +44,9 @@ async def test_L4_a_board_whose_publishes_link_is_not_asked_about_until_they_sto
     before = world.follow.proven_at
     await append(world)
     assert world.follow.proven_at > before
-    assert next_turn([world.follow], before + AUDIT_SECONDS) == []
-    assert next_turn([world.follow], world.follow.proven_at + AUDIT_SECONDS) == [world.follow]
+    proven_at = world.follow.proven_at
+    assert unproven([world.follow], proven_at + AUDIT_SECONDS - LOOK_SECONDS) == []
+    assert unproven([world.follow], proven_at + AUDIT_SECONDS) == [world.follow]
 
 
 async def test_L4_a_publish_that_did_not_come_proves_nothing(world: World) -> None:
@@ -70,22 +72,34 @@ async def test_L4_a_board_without_a_log_keeps_no_other_from_its_turn(world: Worl
     """Nobody has drawn on it yet, or Redis has lost everything: nothing is to be proven, nothing wrong with it."""
     empty = cast(Follow, _Proven(-math.inf))
     empty.cursor = None  # not loaded yet
-    assert next_turn([empty], 100.0) == []
+    assert unproven([empty], 100.0) == []
     before = world.follow.proven_at
     world.follow._in_stream = False
     world.follow.audited(cast(Cursor, world.follow.cursor), None)
     assert world.follow.proven_at > before
 
 
-def test_L4_boards_come_in_turn_however_many_are_unproven_at_once() -> None:
-    follows = cast(Sequence[Follow], [_Proven(float(number % 7)) for number in range(100)])
-    now, asked = 100.0, 0
-    for _ in range(STEPS):
-        turn = next_turn(follows, now)
-        assert len(turn) == 100 // STEPS
-        for follow in turn:
-            assert follow.proven_at == min(other.proven_at for other in follows)
+async def test_L4_every_board_is_asked_about_once_in_a_while_and_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many are quiet: with time that only the audit's own pauses move on."""
+    now, asked = 1000.0, []
+    follows = [_Proven(now) for _ in range(100)]
+
+    async def pause(seconds: float) -> None:
+        nonlocal now
+        now += seconds * 1.01  # timers are late
+        if now > 1000.0 + 3.5 * AUDIT_SECONDS:
+            raise TimeoutError
+
+    async def ask(some: Sequence[Follow], _streams: Streams) -> None:
+        asked.append(len(some))
+        for follow in some:
             follow.proven_at = now
-        asked += len(turn)
-    assert asked == 100
-    assert next_turn(follows, now) == []
+
+    monkeypatch.setattr(audit_module.asyncio, "sleep", pause)
+    monkeypatch.setattr(audit_module, "unproven", lambda some, _now: unproven(some, now))
+    monkeypatch.setattr(audit_module, "audit", ask)
+    with pytest.raises(TimeoutError):
+        await audit_forever(lambda: cast(Sequence[Follow], follows), cast(Streams, None))
+    assert sum(asked) == 300
+    assert max(asked) == 100 // STEPS
+    assert all(now - follow.proven_at < AUDIT_SECONDS for follow in follows)
