@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: run canvas check test bench screenshots format lock clean
+.PHONY: run canvas check test compiled bench screenshots format lock clean
 
 run: $(VENV)/.installed relay/canvas/index.html  ## The whole system on this machine; options in ARGS, for example ARGS="--relays 3"
 	@exec $(BIN)/boardctl up $(ARGS)
@@ -24,7 +24,10 @@ test: $(VENV)/.installed tests/clients/node_modules/.installed tests/tlschema/no
 	$(BIN)/python -m tests.e2e.chromium
 	$(BIN)/pytest $(ARGS)
 
-bench: $(VENV)/.installed  ## Measure the whole system on this machine; workloads and options in ARGS, for example ARGS="W1 --quick"
+compiled: $(VENV)/.installed  ## The packages as a wheel has them, their hot modules compiled, in build/compiled
+	@$(BIN)/python hatch_build.py build/compiled
+
+bench: compiled  ## Measure the whole system on this machine; workloads and options in ARGS, for example ARGS="W1 --quick"
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 screenshots: $(VENV)/.installed tests/clients/node_modules/.installed relay/canvas/index.html  ## Pictures of the canvas in every state, in ARGS="FOLDER"
@@ -42,7 +45,7 @@ lock: $(VENV)/.installed  ## Resolve the dependencies anew
 LOCK := --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 
 clean:  ## Remove what the targets above made
-	rm -rf $(VENV) tests/clients/node_modules tests/tlschema/node_modules frontend/node_modules relay/canvas
+	rm -rf $(VENV) tests/clients/node_modules tests/tlschema/node_modules frontend/node_modules relay/canvas build
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/.installed: requirements-dev.lock pyproject.toml

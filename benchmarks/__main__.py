@@ -89,10 +89,11 @@ def main() -> None:
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(OPEN_FILES, files), files))
     names = options.workloads or list(WORKLOADS)
-    result = Result(_about(names, quick=options.quick), [])
+    about = _about(names, quick=options.quick)
+    result = Result(about, [])
     interrupted = False
     try:
-        uvloop.run(_run(names, result.parts, quick=options.quick))
+        uvloop.run(_run(names, about, result.parts, quick=options.quick))
     except (KeyboardInterrupt, asyncio.CancelledError):
         interrupted = True
     finally:
@@ -121,8 +122,11 @@ def _options() -> argparse.Namespace:
     return options
 
 
-async def _run(names: Sequence[str], parts: list[Part], *, quick: bool) -> None:
-    """Measure these workloads, each on a fresh system, and add to `parts`. Cancelled, it stops what it started."""
+async def _run(names: Sequence[str], about: dict[str, str], parts: list[Part], *, quick: bool) -> None:
+    """Measure these workloads, each on a fresh system, and add to `about` and `parts`.
+
+    Cancelled, it stops what it started.
+    """
     task = asyncio.current_task()
     if task is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
@@ -130,6 +134,7 @@ async def _run(names: Sequence[str], parts: list[Part], *, quick: bool) -> None:
         workload = WORKLOADS[name]
         _tell(name, "starting the system")
         async with running_system() as system:
+            about["compiled"] = str(system.is_compiled).lower()
             measure = workload.quick if quick else workload.full
             async for part in measure(system, partial(_tell, name)):
                 parts.append(part)  # noqa: PERF401  each is there even if the next one fails

@@ -20,7 +20,7 @@ def compared(now: Result, before: Result) -> str:
     ]
     differs = [
         f"The baseline's {name} was {before.about.get(name, 'unknown')}."
-        for name in ("size", "processor", "Python")
+        for name in ("size", "processor", "Python", "compiled")
         if now.about.get(name) != before.about.get(name)
     ]
     return "\n".join([*differs, *([""] if differs else []), table(["", "metric", "old", "new", "new / old"], rows)])

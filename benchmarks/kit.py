@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -17,6 +18,10 @@ from pathlib import Path
 import servers  # the kit's own
 
 PROJECT = Path(__file__).resolve().parent.parent
+PYTHON = PROJECT / ".venv" / "bin" / "python"
+BOARDCTL = [str(PYTHON), "-P", "-m", "boardctl.main"]
+TREE = PROJECT / "build" / "compiled"
+"""The packages as they are in a wheel: what is measured is what is deployed."""
 START_SECONDS_MAX = 60
 SERVED = {"server": ("relay-0", "relay-1"), "redis": ("redis",)}
 """The kit's roles; all others are reported beside them under their own names."""
@@ -28,6 +33,10 @@ class Ours(servers.Server):
     nodes = 2
     adapter = "y"
 
+    def install(self) -> None:
+        """Make the tree anew if a source has changed."""
+        subprocess.run([str(PYTHON), str(PROJECT / "hatch_build.py"), str(TREE)], check=True)
+
     def start(self) -> servers.Running:
         """Start all of it on core 0, as the kit's own servers are."""
         running = _Running()
@@ -35,7 +44,7 @@ class Ours(servers.Server):
         up = running.spawn(
             "boardctl",
             [
-                str(PROJECT / ".venv" / "bin" / "boardctl"),
+                *BOARDCTL,
                 "up",
                 "--port",
                 str(_base_port()),
@@ -44,11 +53,12 @@ class Ours(servers.Server):
                 "--ready-file",
                 str(ready_file),
             ],
-            env={"LOG_LEVEL": "WARNING"},
+            env={"LOG_LEVEL": "WARNING", "PYTHONPATH": str(TREE)},
             cwd=str(running.data),
             log=str(Path(self.scratch) / "ours.log"),
         )
         ready = _ready(ready_file, up)
+        _tell_whether_compiled(ready["pids"]["relay-0"])
         running.pids = {}
         for role, names in SERVED.items():
             running.pids[role] = [ready["pids"][name] for name in names]
@@ -94,9 +104,15 @@ def _ready(path: Path, up: subprocess.Popen) -> dict:
     return json.loads(path.read_text())
 
 
+def _tell_whether_compiled(pid: int) -> None:
+    """Say on standard error what the node runs: shared objects of the tree are mapped, files of Python's only read."""
+    compiled = f"{TREE}/" in Path(f"/proc/{pid}/maps").read_text()
+    sys.stderr.write(json.dumps({"ours": {"compiled": compiled}}) + "\n")
+
+
 def _key_for_every_board(ready: dict) -> str:
     made = subprocess.run(
-        [str(PROJECT / ".venv" / "bin" / "boardctl"), "key", "create", "*", "--json"],
+        [*BOARDCTL, "key", "create", "*", "--json"],
         env={**os.environ, "DATABASE_URL": ready["database_url"], "REDIS_URL": ready["redis_url"]},
         capture_output=True,
         check=True,

@@ -21,6 +21,10 @@ import aiohttp
 
 from benchmarks.meter import busy_seconds
 
+PROJECT = Path(__file__).resolve().parent.parent
+TREE = PROJECT / "build" / "compiled"
+"""The packages as they are in a wheel: what is measured is what is deployed."""
+
 _CORES = sorted(os.sched_getaffinity(0))
 SYSTEM_CORE, LOAD_CORE = _CORES[0], _CORES[-1]
 """Where there are two, neither takes time from the other."""
@@ -53,6 +57,8 @@ class System:
     pids: Mapping[str, int]
     """By the processes' names: relay-0, relay-1, redis, worker, postgres, bridge."""
     key: str
+    is_compiled: bool
+    """Whether the nodes run compiled modules: without a C compiler they are plain Python."""
 
     def url(self, board: str, node: int = 0) -> str:
         """Return a board's address on a node."""
@@ -102,6 +108,7 @@ async def running_system() -> AsyncIterator[System]:
     folder = Path(tempfile.mkdtemp(prefix="board-relay-bench-"))
     folder.chmod(0o711)
     try:
+        await _make_tree()
         with (folder / "output").open("wb") as output:
             up = await _start(folder, output.fileno())
             try:
@@ -112,6 +119,13 @@ async def running_system() -> AsyncIterator[System]:
         shutil.rmtree(folder)
 
 
+async def _make_tree() -> None:
+    """Make the tree anew if a source has changed, which takes half a minute."""
+    making = await asyncio.create_subprocess_exec(sys.executable, str(PROJECT / "hatch_build.py"), str(TREE))
+    if await making.wait():
+        raise NotStarted("The packages could not be compiled.")
+
+
 async def _start(folder: Path, output: int) -> Process:
     command = ["up", "--port", str(_free_base()), "--data", str(folder / "data")]
     up = await asyncio.create_subprocess_exec(
@@ -119,7 +133,7 @@ async def _start(folder: Path, output: int) -> Process:
         stdin=DEVNULL,
         stdout=output,
         stderr=output,
-        env={**os.environ, "LOG_LEVEL": "WARNING"},
+        env={**os.environ, "LOG_LEVEL": "WARNING", "PYTHONPATH": str(TREE)},
         start_new_session=True,  # a terminal's Ctrl-C reaches only us: we stop it
         preexec_fn=_end_with_parent,
     )
@@ -143,7 +157,13 @@ async def _ready(folder: Path, up: Process) -> System:
         worker=f"http://{host}:{int(first_port) + WORKER_OFFSET}",
         pids=ready["pids"],
         key=await _key_for_every_board(ready["database_url"], ready["redis_url"]),
+        is_compiled=_is_compiled(ready["pids"]["relay-0"]),
     )
+
+
+def _is_compiled(pid: int) -> bool:
+    """Tell whether a process has mapped shared objects of the tree: files of Python's it only reads."""
+    return f"{TREE}/" in Path(f"/proc/{pid}/maps").read_text()
 
 
 async def _key_for_every_board(database_url: str, redis_url: str) -> str:

@@ -8,25 +8,25 @@ no client says by itself ends a connection.
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from boardlog.wire import MalformedFrame, read_bytes, read_varuint, write_varuint
 
-STATES_PER_UPDATE_MAX = 1000
-STATE_BYTES_MAX = 32 * 1024
-STATE_DEPTH_MAX = 64
-UPDATE_BYTES_MAX = 256 * 1024
+STATES_PER_UPDATE_MAX: Final = 1000
+STATE_BYTES_MAX: Final = 32 * 1024
+STATE_DEPTH_MAX: Final = 64
+UPDATE_BYTES_MAX: Final = 256 * 1024
 """Where `encode_all` begins another update."""
-CLOCK_MAX = 2**31 - 1
+CLOCK_MAX: Final = 2**31 - 1
 """No client gets there; one that is declared gone just below 2^53 could not answer with a higher clock."""
 
-EMPTY = b"\x00"
+EMPTY: Final = b"\x00"
 """An awareness update without states: tells a quiet client that its server is alive (L16)."""
-GONE = b"null"
+GONE: Final = b"null"
 """The state of a client that is not there any more."""
 
-_CLIENT_MAX = 1 << 53
-_JSON_BRACKETS = re.compile(rb'"(?:[^"\\]+|\\.)*+"?|[\[\]{}]', re.DOTALL)
+_CLIENT_MAX: Final = 1 << 53
+_JSON_BRACKETS: Final = re.compile(rb'"(?:[^"\\]+|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
 
 class State(NamedTuple):
@@ -120,4 +120,4 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-_JSON = json.JSONDecoder(parse_constant=_no_constant)
+_JSON: Final = json.JSONDecoder(parse_constant=_no_constant)

@@ -5,21 +5,22 @@ IndexError, which is the caller's to turn into a sentence; whatever else is wron
 """
 
 from collections.abc import Callable
+from typing import Final
 
 from boardlog.errors import InvalidUpdate
 from boardlog.lib0 import OBJECT, check_json, read_count, read_text, read_varint, skip_text, skip_values
 from boardlog.links import ANY, BINARY, DELETED, DOC, EMBED, FORMAT, STRING, TYPE
 
-VALUE_DEPTH_MAX = 32
+VALUE_DEPTH_MAX: Final = 32
 """Levels of lists and objects in one value. Thousands overflow every browser's decoder and crash pycrdt."""
-CLOCK_MAX = 2**31 - 1
+CLOCK_MAX: Final = 2**31 - 1
 """Where a range of clocks ends at the latest: yrs counts in 32 bits."""
-CLIENT_MAX = 2**53 - 1
+CLIENT_MAX: Final = 2**53 - 1
 """The highest client id: JavaScript's largest safe integer. yrs drops the bits above."""
 
-_PLAIN_TYPES = frozenset({0, 1, 2, 4, 6})  # array, map, text, XML fragment, XML text
-_XML_ELEMENT, _XML_HOOK = 3, 5
-_OWN_GUID = b"\x04guid"
+_PLAIN_TYPES: Final = frozenset({0, 1, 2, 4, 6})  # array, map, text, XML fragment, XML text
+_XML_ELEMENT: Final = 3
+_OWN_GUID: Final = b"\x04guid"
 """No editor writes such a key anywhere in a subdocument's options: they are `gc`, `autoLoad` and `meta`."""
 
 
@@ -78,7 +79,7 @@ def _read_doc(update: bytes, pos: int, depth_max: int) -> tuple[int, int]:
 
 
 # JSON content (2) is of old yjs versions only, and yrs reads one string more of it than there is.
-CONTENTS: dict[int, Callable[[bytes, int, int], tuple[int, int]]] = {
+CONTENTS: Final[dict[int, Callable[[bytes, int, int], tuple[int, int]]]] = {
     DELETED: _read_deleted,
     BINARY: _read_binary,
     STRING: _read_string,

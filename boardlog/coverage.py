@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from operator import itemgetter
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 from pycrdt import get_state, get_update
 
@@ -11,10 +11,10 @@ from boardlog.merge import parse_state_vector, write_varint
 from boardlog.merge import union as join
 from boardlog.update import dissect
 
-_INSERTED_MAX = 16
+_INSERTED_MAX: Final = 16
 """Inserting moves all that lies behind; more are joined at once, for a forger's update may have a million."""
-_BEGIN = itemgetter(0)
-_END = itemgetter(1)
+_BEGIN: Final = itemgetter(0)
+_END: Final = itemgetter(1)
 
 
 class StateRead(NamedTuple):

@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgpack
 
 from boardlog.errors import InvalidEntry
 from boardlog.ids import Cursor, EntryId, Tag
 
-TAG_FIELD = b"t"
-PAYLOAD_FIELD = b"p"
-UPDATES_PER_ENTRY_MAX = 4096
+TAG_FIELD: Final = b"t"
+PAYLOAD_FIELD: Final = b"p"
+UPDATES_PER_ENTRY_MAX: Final = 4096
 
 
 class EntryKind(IntEnum):
@@ -24,8 +24,8 @@ class EntryKind(IntEnum):
     """Reconnects a log after a loss: every reader that meets one reloads (L6)."""
 
 
-_KINDS = {kind.value: kind for kind in EntryKind}
-_BYTES = {bytes}
+_KINDS: Final = {kind.value: kind for kind in EntryKind}
+_BYTES: Final = {bytes}
 
 
 class Payload(NamedTuple):
@@ -48,7 +48,7 @@ class Entry(NamedTuple):
         return self.payload.updates
 
 
-ANCHOR = Payload(EntryKind.ANCHOR, ())
+ANCHOR: Final = Payload(EntryKind.ANCHOR, ())
 
 
 def pack(payload: Payload) -> bytes:

@@ -1,15 +1,15 @@
 """Identifiers: boards, entries of a log, and the cursors that name a position in it."""
 
 import re
-from typing import NamedTuple, NewType, Self
+from typing import Final, NamedTuple, NewType, Self
 
 from boardlog.errors import InvalidBoardId, InvalidEntry
 
 BoardId = NewType("BoardId", str)
 Tag = NewType("Tag", str)
 
-_BOARD_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-TAG_BYTES = 6
+_BOARD_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+TAG_BYTES: Final = 6
 
 
 def parse_board_id(text: str) -> BoardId:
@@ -60,5 +60,5 @@ class Cursor(NamedTuple):
         return f"{self.id}/{self.tag}"
 
 
-GENESIS = Cursor(EntryId(0, 1), Tag("genesis"))
+GENESIS: Final = Cursor(EntryId(0, 1), Tag("genesis"))
 """Where every board begins (L1): the cursor of an empty snapshot, and so the id and tag of its first anchor."""

@@ -11,20 +11,21 @@ small enough for whoever follows live (`growing.is_dear`).
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from boardlog.links import ANY, BINARY, DELETED, EMBED, HAS_LEFT, HAS_RIGHT, STRING, Intervals
 from boardlog.merge import only_deletes, union, write_varint
 from boardlog.usual import Item, Usual
 
-JOINED_BYTES_MAX = 112 * 1024
+JOINED_BYTES_MAX: Final = 112 * 1024
 """What goes into one update: with it an entry is still published whole (stream.PUBLISH_PAYLOAD_BYTES_MAX)."""
-JOINED_STRUCTS_MAX = 500
+JOINED_STRUCTS_MAX: Final = 500
 """Items, and deletions: half of what the bridge takes live, and few enough to be no cost (cost.COMPARISONS_MAX)."""
-JOINED_CLOCKS_MAX = 8_000
+JOINED_CLOCKS_MAX: Final = 8_000
 """Elements and characters: what yrs copies to join single ones grows with it (cost.JOINED_MAX)."""
 
-_KIND_BITS = 0x1F
-_DROPPED = frozenset({ANY, BINARY, EMBED, STRING})
+_KIND_BITS: Final = 0x1F
+_DROPPED: Final = frozenset({ANY, BINARY, EMBED, STRING})
 """Content that nobody misses when it is deleted. A shared type may have children, a format ends another one."""
 
 

@@ -7,23 +7,27 @@ by its implementations only: lib0 (`decoding.js`).
 
 import json
 import re
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from boardlog.errors import InvalidUpdate
 
-LENGTH_MAX = 2**31 - 1
+LENGTH_MAX: Final = 2**31 - 1
 """yrs counts in 32 bits."""
 
-_VARINT_BYTES_MAX = 8
-_VARINT_SHIFTS = tuple(range(7, 7 * _VARINT_BYTES_MAX, 7))
-_INTEGER_TOP_MAX = 0x1F
+_VARINT_BYTES_MAX: Final = 8
+_VARINT_SHIFTS: Final = tuple(range(7, 7 * _VARINT_BYTES_MAX, 7))
+_INTEGER_TOP_MAX: Final = 0x1F
 """The most that the last of a signed integer's eight bytes may hold, for 53 bits in all."""
 
-OBJECT, _LIST, _BYTES, _TEXT, _INTEGER = 118, 117, 116, 119, 125
-_CONTAINERS = frozenset({OBJECT, _LIST})
-_BARE = frozenset({127, 126, 121, 120})
+OBJECT: Final = 118
+_LIST: Final = 117
+_BYTES: Final = 116
+_TEXT: Final = 119
+_INTEGER: Final = 125
+_CONTAINERS: Final = frozenset({OBJECT, _LIST})
+_BARE: Final = frozenset({127, 126, 121, 120})
 """undefined, null, false, true: nothing follows the tag."""
-_FIXED_BYTES = {124: 4, 123: 8, 122: 8}
+_FIXED_BYTES: Final = {124: 4, 123: 8, 122: 8}
 """float32, float64, bigint: how many bytes follow the tag."""
 
 
@@ -178,9 +182,11 @@ def _check_integer(digits: str) -> float:
     return _check_number(digits)
 
 
-_JSON_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_check_number, parse_int=_check_integer)
-_JSON_BRACKETS = re.compile(r'"(?:[^"\\]+|\\.)*+"?|([\[{])|[\]}]', re.DOTALL)
-_JSON_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_JSON_DECODER: Final = json.JSONDecoder(
+    parse_constant=_refuse_constant, parse_float=_check_number, parse_int=_check_integer
+)
+_JSON_BRACKETS: Final = re.compile(r'"(?:[^"\\]+|\\.)*+"?|([\[{])|[\]}]', re.DOTALL)
+_JSON_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def check_json(text: str, at: int, depth_max: int) -> None:

@@ -4,14 +4,27 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import chain
 from operator import attrgetter
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
-GC, DELETED, JSON, BINARY, STRING, EMBED, FORMAT, TYPE, ANY, DOC, SKIP = range(11)
-"""The kinds of structs."""
-HAS_LEFT, HAS_RIGHT, HAS_KEY = 0x80, 0x40, 0x20
-"""Flags beside the kind: what stands before the content."""
+# The kinds of structs.
+GC: Final = 0
+DELETED: Final = 1
+JSON: Final = 2
+BINARY: Final = 3
+STRING: Final = 4
+EMBED: Final = 5
+FORMAT: Final = 6
+TYPE: Final = 7
+ANY: Final = 8
+DOC: Final = 9
+SKIP: Final = 10
 
-_MAY_BE_PARENTS = frozenset({TYPE, DELETED, GC})  # what was a type may be gone
+# Flags beside the kind: what stands before the content.
+HAS_LEFT: Final = 0x80
+HAS_RIGHT: Final = 0x40
+HAS_KEY: Final = 0x20
+
+_MAY_BE_PARENTS: Final = frozenset({TYPE, DELETED, GC})  # what was a type may be gone
 
 Intervals: TypeAlias = list[tuple[int, int]]
 """Clocks from the first of each pair up to, not including, the second."""
@@ -78,7 +91,7 @@ class Link(NamedTuple):
 
 Links: TypeAlias = dict[int, list[Link]]
 """The structs of each client; what it skips counts as one, and one more of no length stands at the end."""
-_CLOCK = attrgetter("clock")
+_CLOCK: Final = attrgetter("clock")
 
 
 def is_misplaced(link: Link, links: Links) -> bool:

@@ -16,6 +16,7 @@ The format is documented by its implementations only: yjs (`src/utils/encoding.j
 """
 
 from itertools import pairwise
+from typing import Final
 
 from boardlog.contents import CLIENT_MAX, CLOCK_MAX, CONTENTS, VALUE_DEPTH_MAX
 from boardlog.cost import FREE_BYTES_MAX, STRUCTS_MAX, check_cost
@@ -37,12 +38,12 @@ from boardlog.links import (
 )
 from boardlog.usual import Usual, read_usual
 
-TYPE_DEPTH_MAX = 256
+TYPE_DEPTH_MAX: Final = 256
 """Levels of shared types that one update may build up. Deleting thousands of them overflows the stack in yjs."""
 
-_WITHOUT_CONTENT = frozenset({GC, SKIP})
-_KIND_BITS = 0x1F
-_HAS_NEIGHBOUR = HAS_LEFT | HAS_RIGHT
+_WITHOUT_CONTENT: Final = frozenset({GC, SKIP})
+_KIND_BITS: Final = 0x1F
+_HAS_NEIGHBOUR: Final = HAS_LEFT | HAS_RIGHT
 
 
 def validate(update: bytes, *, depth_max: int = VALUE_DEPTH_MAX, type_depth_max: int = TYPE_DEPTH_MAX) -> Ranges:

@@ -5,16 +5,16 @@ first; whatever is anything else, or not well-formed, it walks as a whole, and s
 same answer: this one is the shorter way to it.
 """
 
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from boardlog.contents import CLIENT_MAX, CLOCK_MAX, CONTENTS, VALUE_DEPTH_MAX
 from boardlog.errors import InvalidUpdate
 from boardlog.lib0 import read_varint, skip_text, skip_values
 from boardlog.links import ANY, FORMAT, HAS_KEY, HAS_LEFT, HAS_RIGHT, Intervals, Ranges
 
-_KIND_BITS = 0x1F
-_HAS_NEIGHBOUR = HAS_LEFT | HAS_RIGHT
-_ONE_BYTE_MAX = 127
+_KIND_BITS: Final = 0x1F
+_HAS_NEIGHBOUR: Final = HAS_LEFT | HAS_RIGHT
+_ONE_BYTE_MAX: Final = 127
 
 
 Item: TypeAlias = tuple[int, int, int, int]

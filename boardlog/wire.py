@@ -3,12 +3,14 @@
 Source: y-protocols PROTOCOL.md; lib0 `encoding.js`, `decoding.js`.
 """
 
+from typing import Final
+
 from boardlog.errors import BoardLogError, InvalidUpdate
 from boardlog.lib0 import read_varint
 
-VARUINT_BYTES_MAX = 8
+VARUINT_BYTES_MAX: Final = 8
 """53 bits, what JavaScript counts exactly, take 8 bytes of 7."""
-_VARUINT_MAX = 2 ** (7 * VARUINT_BYTES_MAX) - 1
+_VARUINT_MAX: Final = 2 ** (7 * VARUINT_BYTES_MAX) - 1
 
 
 class MalformedFrame(BoardLogError, ValueError):

@@ -4,7 +4,7 @@ Source: RFC 6455 section 5. Extensions are not negotiated, so no reserved bit ma
 """
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from boardlog.errors import BoardLogError
 
@@ -40,18 +40,22 @@ class TooLarge(BoardLogError):
     """A message is larger than this server takes."""
 
 
-PIECES_MAX = 1000
+PIECES_MAX: Final = 1000
 """Of what has come of a frame: each costs some 40 bytes beside its own, however few those are."""
-PROTOCOL_ERROR, NOT_UTF8 = 1002, 1007
+PROTOCOL_ERROR: Final = 1002
+NOT_UTF8: Final = 1007
 """Close codes of RFC 6455 section 7.4.1."""
 
-_FINAL, _RESERVED, _OPCODE = 0x80, 0x70, 0x0F
-_MASKED, _SIZE = 0x80, 0x7F
-_MASK_BYTES = 4
-_CONTROL_BYTES_MAX = 125
-_FINAL_BINARY = _FINAL | Opcode.BINARY
-_KNOWN = frozenset(Opcode)
-_MORE_FOLLOWS = Message(Opcode.CONTINUATION, b"")
+_FINAL: Final = 0x80
+_RESERVED: Final = 0x70
+_OPCODE: Final = 0x0F
+_MASKED: Final = 0x80
+_SIZE: Final = 0x7F
+_MASK_BYTES: Final = 4
+_CONTROL_BYTES_MAX: Final = 125
+_FINAL_BINARY: Final = _FINAL | Opcode.BINARY
+_KNOWN: Final = frozenset(Opcode)
+_MORE_FOLLOWS: Final = Message(Opcode.CONTINUATION, b"")
 
 
 class FrameReader:

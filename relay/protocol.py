@@ -6,17 +6,28 @@ tells a client what is saved (L11), if it asked: stock clients know no type 100,
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from boardlog.wire import MalformedFrame, read_bytes, read_varuint, write_varuint
 
-_SYNC, _AWARENESS, _QUERY_AWARENESS, _SAVING = 0, 1, 3, 100
-_STEP_1, _STEP_2, _UPDATE = 0, 1, 2
-_HELLO, _SAVED, _UNSAVED = 0, 1, 2
-_HELLO_VERSION = 1
-_UPDATE_HEAD = bytes((_SYNC, _UPDATE))
+_SYNC: Final = 0
+_AWARENESS: Final = 1
+_QUERY_AWARENESS: Final = 3
+_SAVING: Final = 100
+
+_STEP_1: Final = 0
+_STEP_2: Final = 1
+_UPDATE: Final = 2
+
+_HELLO: Final = 0
+_SAVED: Final = 1
+_UNSAVED: Final = 2
+_HELLO_VERSION: Final = 1
+
+_UPDATE_HEAD: Final = bytes((_SYNC, _UPDATE))
 """How nearly all messages begin."""
 
-FRAGMENT_BYTES = 128 * 1024
+FRAGMENT_BYTES: Final = 128 * 1024
 """A larger message goes out in fragments of this size: between two of them there is room for a ping or a close."""
 
 
@@ -125,7 +136,11 @@ def _after_hello(data: bytes, position: int) -> int:
     return position if version == _HELLO_VERSION else len(data)
 
 
-_SYNC_STEPS: dict[int, type[SyncStep1 | SyncStep2 | Update]] = {_STEP_1: SyncStep1, _STEP_2: SyncStep2, _UPDATE: Update}
+_SYNC_STEPS: Final[dict[int, type[SyncStep1 | SyncStep2 | Update]]] = {
+    _STEP_1: SyncStep1,
+    _STEP_2: SyncStep2,
+    _UPDATE: Update,
+}
 
 
 def sync_step_1(state_vector: bytes) -> bytes:
@@ -182,7 +197,7 @@ def unsaved() -> bytes:
     return _frame(bytes((_SAVING, _UNSAVED)))
 
 
-PING = bytes((0x89, 0))
+PING: Final = bytes((0x89, 0))
 
 
 def pong(payload: bytes) -> bytes:
@@ -201,7 +216,9 @@ def fit_reason(reason: str) -> bytes:
     return reason.encode()[:123].decode(errors="ignore").encode()
 
 
-_FINAL, _CONTINUATION, _BINARY = 0x80, 0, 2
+_FINAL: Final = 0x80
+_CONTINUATION: Final = 0
+_BINARY: Final = 2
 
 
 def _head(kind: Iterable[int], body: bytes) -> bytes:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmarks.report import markdown
 from benchmarks.result import Result
-from benchmarks.system import running_system
+from benchmarks.system import TREE, running_system
 from benchmarks.workloads import fan_out
 
 
@@ -15,6 +15,7 @@ async def test_a_small_fan_out_is_measured_whole() -> None:
     async with running_system() as system:
         pids = list(system.pids.values())
         parts = [part async for part in fan_out.measure(sizes, system, told.append)]
+        assert system.is_compiled is any(TREE.glob("boardlog/lib0.*.so")), "it runs what was made for it"
     assert told == ["2 readers, 50 updates/s"]
     (part,) = Result.from_json(json.loads(json.dumps(Result({}, parts).to_json()))).parts
     assert part.units == 2 * 20, "every reader, one on each node, got every change"

@@ -307,6 +307,15 @@ def test_the_image_builds_the_canvas_from_the_lock_and_puts_it_into_the_wheel() 
     assert places == sorted(places)
 
 
+def test_the_image_has_compiled_modules_and_no_compiler() -> None:
+    canvas, build, image = (DEPLOY / "Dockerfile").read_text("utf-8").split("\nFROM ")[-3:]
+    assert " gcc " in build
+    assert "gcc" not in canvas + image
+    version = re.match(r"python:(\d+)\.(\d+)-", build)
+    assert version is not None
+    assert f"dist/*-cp{version[1]}{version[2]}-*.whl" in build, "it would take a plain one"
+
+
 def test_the_wheel_is_built_with_the_locked_versions() -> None:
     def pins(path: Path) -> dict[str, str]:
         return dict(re.findall(r"^([\w.-]+)==(\S+)", path.read_text("utf-8"), re.MULTILINE))
