@@ -1,13 +1,13 @@
 """What the simulation knows and the system does not: who made what, what the log ever had, what a store has lost."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from pycrdt import Doc, Map, get_state
 
 from boardlog.entry import unpack
 from boardlog.growing import Growing
 from boardlog.links import Ranges
-from boardlog.merge import Folded
+from boardlog.merge import Folded, parse_state_vector
 from boardlog.stream import RawEntry
 from boardlog.update import dissect
 from tests.simulation.browser import RECORDS, Edit
@@ -89,6 +89,20 @@ def _has(wanted: dict[int, list[tuple[int, int]]], known: list[dict[int, list[tu
         for client, intervals in wanted.items()
         for begin, end in intervals
     )
+
+
+def is_whole(base: bytes, state_vector: bytes, sent: Iterable[bytes]) -> bool:
+    """Whether whoever had this vector has all of a state once it was sent that: what waits for others too."""
+    has = parse_state_vector(state_vector)
+    wanted, given = dissect(base)[0], [dissect(update)[0] for update in sent]
+    structs = {(client, clock) for client, clock in _clocks(wanted.structs) if clock >= has.get(client, 0)}
+    return structs <= {one for ranges in given for one in _clocks(ranges.structs)} and set(_clocks(wanted.deletes)) <= {
+        one for ranges in given for one in _clocks(ranges.deletes)
+    }
+
+
+def _clocks(intervals: dict[int, list[tuple[int, int]]]) -> Iterator[tuple[int, int]]:
+    return ((client, clock) for client, some in intervals.items() for begin, end in some for clock in range(begin, end))
 
 
 def screen(state: bytes, updates: Sequence[bytes]) -> dict[str, object]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from boardlog.appender import Appender
 from boardlog.audit import audit_forever
+from boardlog.board_state import BoardState
 from boardlog.coverage import StateRead, read_state
 from boardlog.errors import BoardLogError
 from boardlog.follow import Following
@@ -34,6 +35,7 @@ from relay.outbox import Outboxes
 from relay.protocol import close
 from relay.session import Session
 from relay.settings import RelaySettings
+from tests.simulation.ledger import is_whole
 from tests.simulation.line import Line
 from tests.simulation.loop import Process
 from tests.simulation.stores import (
@@ -96,6 +98,16 @@ class WatchedLog(BoardLog):
         loaded = await BoardLog.load(self, board)
         look(loaded)
         return loaded
+
+
+class WatchedState(BoardState):
+    """A room's state, held to send whoever joins all that it lacks (G2)."""
+
+    def lacking_of_base(self, state_vector: bytes) -> list[bytes]:
+        sent = super().lacking_of_base(state_vector)
+        if not is_whole(self._base, state_vector, sent):
+            asyncio.get_running_loop().failures.append("Wrong: G2: somebody who joins is not sent all of a state")  # type: ignore[attr-defined]
+        return sent
 
 
 class _Service:

@@ -33,7 +33,7 @@ from tests.simulation.faults import Faults
 from tests.simulation.ledger import Content, Ledger, screen
 from tests.simulation.line import HOP_SECONDS, Line
 from tests.simulation.loop import SimulatedLoop
-from tests.simulation.processes import Bridge, Compactor, Relay, SteadyTime
+from tests.simulation.processes import Bridge, Compactor, Relay, SteadyTime, WatchedState
 from tests.simulation.stores import SimulatedPostgres, SimulatedRedis
 
 OPERATIONS = 120
@@ -65,6 +65,7 @@ SMALL_BOUNDS: list[tuple[Any, str, Any]] = [
     (appender, "NODE_LIMITS", Limits(rate_free=5.0, pause_seconds_per_rate=0.005, pause_seconds_max=0.02)),
 ]
 """A log here has a few hundred small entries: what is done for large and for busy boards is to happen here too."""
+WATCHED: list[tuple[Any, str, Any]] = [(room, "BoardState", WatchedState)]
 
 
 Compose = Callable[[Mapping[str, Any]], dict[str, Any]]
@@ -411,9 +412,9 @@ def _names(edits: list[Edit]) -> str:
 def _deterministic(rng: random.Random) -> Iterator[None]:
     """Take clock, randomness and log away from the libraries that have their own."""
     state, clock, log = random.getstate(), tenacity.time, structlog.get_config()
-    bounds = [(module, name, getattr(module, name)) for module, name, _ in SMALL_BOUNDS]
-    for module, name, bound in SMALL_BOUNDS:
-        setattr(module, name, bound)
+    before = [(module, name, getattr(module, name)) for module, name, _ in (*SMALL_BOUNDS, *WATCHED)]
+    for module, name, here in (*SMALL_BOUNDS, *WATCHED):
+        setattr(module, name, here)
     random.seed(rng.random())
     tenacity.time = SteadyTime
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
@@ -422,6 +423,6 @@ def _deterministic(rng: random.Random) -> Iterator[None]:
     finally:
         random.setstate(state)
         tenacity.time = clock
-        for module, name, bound in bounds:
-            setattr(module, name, bound)
+        for module, name, there in before:
+            setattr(module, name, there)
         structlog.configure(**log)
