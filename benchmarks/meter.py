@@ -52,7 +52,7 @@ def _machine_busy_seconds() -> float:
 
 @dataclass(slots=True)
 class Used:
-    """What a stretch of time took."""
+    """What a stretch of time took: the fields of a `result.Part` that every measurement has."""
 
     seconds: float = 0.0
     cpu_seconds: dict[str, float] = field(default_factory=dict)

@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 import json
 import os
+import resource
 import secrets
 import shutil
 import signal
@@ -19,7 +20,7 @@ from typing import Any
 
 import aiohttp
 
-from benchmarks.meter import busy_seconds
+from benchmarks.meter import busy_seconds, resident_bytes
 
 PROJECT = Path(__file__).resolve().parent.parent
 TREE = PROJECT / "build" / "compiled"
@@ -35,6 +36,10 @@ QUIET_SECONDS = 0.5
 POLL_SECONDS = 0.1
 QUIET_SHARE = 0.04
 """The system is at rest while it uses less of a core than this."""
+SPARE_FILES = 1000
+"""What a process has open beside the load's sockets, at most."""
+HOST = "127.0.0.1"
+"""Where `boardctl up` listens: the load leaves this machine in no case."""
 BRIDGE_OFFSET, WORKER_OFFSET = 10, 20
 """Where `boardctl up` puts the bridge's and the worker's port."""
 _PR_SET_PDEATHSIG = 1
@@ -63,6 +68,10 @@ class System:
     def url(self, board: str, node: int = 0) -> str:
         """Return a board's address on a node."""
         return f"{self.relays[node]}/ws/{board}?apiKey={self.key}"
+
+    def relays_resident_bytes(self, nodes: int) -> int:
+        """Return the memory of the first so many nodes."""
+        return sum(resident_bytes(self.pids[f"relay-{node}"]) for node in range(nodes))
 
     async def emptied(self) -> None:
         """Wait until the nodes have closed their rooms, in which nobody is any more, and the system is at rest.
@@ -101,9 +110,28 @@ def pin_load() -> None:
     os.sched_setaffinity(0, {LOAD_CORE})
 
 
+def allow_sockets(count: int) -> None:
+    """Let this process, and what it starts, have so many sockets open. Raises NotStarted if they may not."""
+    wanted = count + SPARE_FILES
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed >= wanted:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(wanted, most)))
+    except (ValueError, OSError):
+        raise NotStarted(
+            f"{count:,} sockets take a limit of {wanted:,} open files, and this shell may not go beyond {most:,}: "
+            f"have the limit raised (`ulimit -Hn {wanted}` as root, or `nofile` of the container), or ask for fewer."
+        ) from None
+
+
 @asynccontextmanager
-async def running_system() -> AsyncIterator[System]:
-    """Yield a system with empty stores; nothing of it is left afterwards. Raises NotStarted."""
+async def running_system(sockets: int = 0) -> AsyncIterator[System]:
+    """Yield a system with empty stores, for a load of so many sockets; nothing of it is left afterwards.
+
+    Raises NotStarted.
+    """
+    allow_sockets(sockets)
     # Not a private folder: started by root, PostgreSQL runs as another user and must reach its data.
     folder = Path(tempfile.mkdtemp(prefix="board-relay-bench-"))
     folder.chmod(0o711)
@@ -152,6 +180,8 @@ async def _ready(folder: Path, up: Process) -> System:
         raise NotStarted((folder / "output").read_text()) from None
     ready: dict[str, Any] = json.loads((folder / "ready").read_text())
     host, _, first_port = ready["relays"][0].removeprefix("http://").rpartition(":")
+    if host != HOST:
+        raise NotStarted(f"The relays are at {host}, and the load must stay on {HOST}.")
     return System(
         relays=[f"ws{url.removeprefix('http')}" for url in ready["relays"]],
         worker=f"http://{host}:{int(first_port) + WORKER_OFFSET}",
@@ -204,5 +234,5 @@ def _free_base() -> int:
         base = secrets.choice(PORTS)
         with suppress(OSError):
             for offset in (0, 1, BRIDGE_OFFSET, WORKER_OFFSET):
-                socket.create_server(("127.0.0.1", base + offset)).close()
+                socket.create_server((HOST, base + offset)).close()
             return base

@@ -1,4 +1,4 @@
-"""One socket: reads messages into its session as they arrive, writes its outbox once a turn of the loop.
+"""One client's life: carries out what its inbox gives on as it arrives, writes its outbox once a turn, looks after it.
 
 Nothing stands between the transport and the session, and between the room and the transport: no queue, no task, no
 timer a connection, for at a few messages a second each of them costs more than what the relay does with a message.
@@ -23,7 +23,8 @@ from boardlog.stream import Appended
 from boardlog.usual import Usual
 from boardlog.validating import NotValidated, Validator
 from relay import protocol
-from relay.frames import BadFrame, FrameReader, Opcode, TooLarge
+from relay.frames import BadFrame, Opcode, TooLarge
+from relay.inbox import Inbox
 from relay.outbox import Outbox, Outboxes
 from relay.room import Room, close_for
 from relay.session import Append, Close, CloseCode, Command, Refill, SendState, Session, Validate
@@ -34,8 +35,6 @@ log = structlog.get_logger()
 
 UNLOGGED_BYTES_MAX = 4 * 1024 * 1024
 """A client whose updates of this size wait for the log is not read until they are in it."""
-TURN_MESSAGES_MAX = 100
-"""Of one client in a turn of the loop, 4 ms at most: a read may bring thousands, and others wait meanwhile (G7)."""
 CLOSE_SECONDS_MAX = 5.0
 """A client that does not take its close frame in this time is cut off."""
 HELD_POLL_SECONDS = 1.0
@@ -69,10 +68,9 @@ class Connection:
     """A client that has joined a room: its member, and the source of its updates."""
 
     __slots__ = (
-        "_appender", "_closing", "_ended", "_flush_is_due", "_frames", "_has_spoken", "_heard_at",
-        "_heartbeat_seconds", "_is_done_reading", "_is_lost", "_is_pinged", "_looked_at", "_loop", "_may_read",
-        "_old_at", "_outbox", "_outboxes", "_sent_at", "_session", "_socket", "_told_saved", "_transport",
-        "_unlogged", "_validator", "_waiting", "grant", "room", "write_through",
+        "_appender", "_closing", "_ended", "_flush_is_due", "_heard_at", "_heartbeat_seconds", "_inbox", "_is_pinged",
+        "_looked_at", "_loop", "_may_read", "_old_at", "_outbox", "_outboxes", "_sent_at", "_session", "_socket",
+        "_told_saved", "_transport", "_unlogged", "_validator", "_waiting", "grant", "room", "write_through",
     )  # fmt: skip
 
     def __init__(
@@ -89,7 +87,7 @@ class Connection:
         self.room: Room | None = None
         self._socket = socket
         self._transport = socket.transport
-        self._frames = FrameReader(limits.message_bytes_max)
+        self._inbox = Inbox(socket.transport, limits.message_bytes_max, self)
         self._session = session
         self._appender = appender
         self._validator = validator
@@ -105,10 +103,9 @@ class Connection:
         self._sent_at = self._heard_at = self._looked_at = self._loop.time()
         self._old_at = self._sent_at + limits.age_seconds
         self._heartbeat_seconds = limits.heartbeat_seconds
-        self._has_spoken = self._is_pinged = False
+        self._is_pinged = False
         self._waiting: asyncio.Task[None] | None = None
-        """Carries out what could not be at once; nothing is read meanwhile."""
-        self._is_done_reading = self._is_lost = False
+        """Carries out what could not be at once; the inbox is held meanwhile."""
         self._closing: asyncio.TimerHandle | None = None
         self._ended: asyncio.Future[None] = self._loop.create_future()
 
@@ -150,7 +147,7 @@ class Connection:
     def cut(self) -> None:
         """End at once, without a word. Harmless if it has ended."""
         self._outbox.close()
-        if not self._is_lost and (self._transport.get_write_buffer_size() or not self._transport.is_closing()):
+        if not self._inbox.is_lost and (self._transport.get_write_buffer_size() or not self._transport.is_closing()):
             # A reset: else the kernel would keep what the client does not take, for minutes.
             sock: socket.socket = self._transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -178,8 +175,8 @@ class Connection:
         Not while nothing is read of it, as when the log is full (G5): its answer is among what has not been read, and
         to cut would send it away, to come back at once with all that it has.
         """
-        if self._has_spoken or self._waiting is not None:
-            self._heard_at, self._has_spoken, self._is_pinged = now, False, False
+        if self._inbox.has_spoken or self._inbox.is_held:
+            self._heard_at, self._inbox.has_spoken, self._is_pinged = now, False, False
         elif now - self._heard_at > self._heartbeat_seconds * 1.5 and self._is_pinged:
             self.cut()
         elif (
@@ -240,41 +237,21 @@ class Connection:
         self.room = room
         try:
             self._attach(room)
-            self._socket.listen(self)
+            self._socket.listen(self._inbox)
             await self._ended
         finally:
             if self._waiting is not None:
                 self._waiting.cancel()
             self.room = None
             room.detach(self)
+            self._inbox.end()
             self._outbox.end()
             if self._closing is not None:
                 self._closing.cancel()
-            if not self._is_lost and self._transport.get_write_buffer_size():
+            if not self._inbox.is_lost and self._transport.get_write_buffer_size():
                 # The transport closes when all of it has been taken: of a client that takes nothing, never.
                 self._loop.call_later(CLOSE_SECONDS_MAX, self.cut)
-            self._end()
-
-    def received(self, data: bytes) -> None:
-        """See socket.Listener."""
-        self._has_spoken = True
-        if not self._is_done_reading:
-            self._frames.feed(data)
-            if self._waiting is None:
-                self._read()
-            elif not self._transport.is_closing():
-                # Whoever handed us what came before we listened has resumed the reading that our first wait had paused.
-                self._transport.pause_reading()
-
-    def lost(self) -> None:
-        """See socket.Listener. What came before it is still carried out, in its order."""
-        self._is_lost = True
-        if self._waiting is None:
-            self._end()
-
-    def _end(self) -> None:
-        if not self._ended.done():
-            self._ended.set_result(None)
+            self.ended()
 
     def _attach(self, room: Room) -> None:
         try:
@@ -284,32 +261,31 @@ class Connection:
             log.error("state_unreadable", board=room.board, reason=str(error))  # noqa: TRY400  the sentence says it
             self.close(*close_for(StorageUnavailable(str(error))))
 
-    def _read(self) -> None:
-        """Carry out the messages that are there, up to one that has to wait."""
-        try:
-            left = TURN_MESSAGES_MAX
-            while self._waiting is None and not self._is_done_reading:
-                message = self._frames.next()
-                if message is None:
-                    break
-                self._take(*message)
-                left -= 1
-                if not left and self._waiting is None:
-                    self._wait(asyncio.sleep(0))
-        except TooLarge as error:
-            # What follows of that message is thrown away unread, and so is the client's answer to the close.
-            self._refuse(CloseCode.TOO_LARGE, str(error))
-        except BadFrame as error:
-            self._refuse(error.code, str(error))
-        except Exception:
-            log.exception("connection_failed", board=self.room.board if self.room else None)
-            self._refuse(CloseCode.TRY_AGAIN, "This server met an error: try again.")
+    # What the inbox says (inbox.Receiver)
 
-    def _refuse(self, code: int, reason: str) -> None:
-        self._is_done_reading = True
-        self.close(code, reason)
+    def ended(self) -> None:
+        """See inbox.Receiver."""
+        if not self._ended.done():
+            self._ended.set_result(None)
 
-    def _take(self, opcode: int, payload: bytes) -> None:
+    def failed(self, error: Exception) -> None:
+        """See inbox.Receiver. What follows is thrown away unread, and so is the client's answer to the close."""
+        self._inbox.is_done = True
+        match error:
+            case TooLarge():
+                self.close(CloseCode.TOO_LARGE, str(error))
+            case BadFrame():
+                self.close(error.code, str(error))
+            case _:
+                log.error("connection_failed", board=self.room.board if self.room else None, exc_info=error)
+                self.close(CloseCode.TRY_AGAIN, "This server met an error: try again.")
+
+    def rest(self) -> None:
+        """See inbox.Receiver."""
+        self._wait(asyncio.sleep(0))
+
+    def take(self, opcode: int, payload: bytes) -> None:
+        """See inbox.Receiver."""
         if opcode == Opcode.CLOSE:
             self._hung_up(payload)
         elif self._closing is not None or self.room is None:
@@ -323,7 +299,7 @@ class Connection:
 
     def _hung_up(self, payload: bytes) -> None:
         """Answer a client's close with its own code, if it is not the answer to ours; then hang up."""
-        self._is_done_reading = True
+        self._inbox.is_done = True
         if self._closing is None:
             self.close(int.from_bytes(payload[:2], "big") or NORMAL_CLOSURE, "")
         self._transport.close()
@@ -356,24 +332,17 @@ class Connection:
             await self._let_go_on(self._may_read.wait)
 
     def _wait(self, work: Coroutine[None, None, None]) -> None:
-        """Read nothing until this is done: what the client says next stays in its order, and with the client (G7)."""
+        """Carry out nothing more of this client's until this is done."""
         self._waiting = self._loop.create_task(self._go_on_after(work))
-        if not self._transport.is_closing():
-            self._transport.pause_reading()
+        self._inbox.hold()
 
     async def _go_on_after(self, work: Coroutine[None, None, None]) -> None:
         try:
             await work
-        except Exception:
-            log.exception("connection_failed", board=self.room.board if self.room else None)
-            self._refuse(CloseCode.TRY_AGAIN, "This server met an error: try again.")
+        except Exception as error:  # noqa: BLE001  `failed` tells it
+            self.failed(error)
         self._waiting = None
-        self._read()
-        if self._waiting is None:
-            if self._is_lost:
-                self._end()
-            elif not self._transport.is_closing():
-                self._transport.resume_reading()
+        self._inbox.go_on()
 
     async def _let_go_on(self, ready: Callable[[], Awaitable[Any]]) -> None:
         """Wait until the log takes more (G5), or this connection ends. What is held back its author still has."""

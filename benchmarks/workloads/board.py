@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from benchmarks.histogram import Histogram
 from benchmarks.load import messages
 from benchmarks.load.client import Client, connected
-from benchmarks.load.deliveries import Deliveries
+from benchmarks.load.deliveries import Deliveries, Feed
 from benchmarks.load.pacing import pace
 from benchmarks.meter import Used, measured
 from benchmarks.system import System
@@ -74,6 +74,16 @@ async def fill(url: str, updates: Sequence[bytes]) -> None:
         await writer.all_saved()
 
 
+def evenly(count: int, among: int) -> list[int]:
+    """Return how many each of `among` gets, of `count`: as even as whole numbers are."""
+    return [count * (number + 1) // among - count * number // among for number in range(among)]
+
+
+def came(clients: Sequence[Client]) -> tuple[int, int]:
+    """Return the frames and the bytes that these clients were sent so far."""
+    return sum(client.frames for client in clients), sum(client.bytes for client in clients)
+
+
 def history(author: Author, shapes: int, moves: int) -> list[bytes]:
     """Return the updates of an author who makes so many shapes and then moves each so many times."""
     return [
@@ -92,12 +102,28 @@ class Sent:
     late_p99_ms: float
 
     @property
+    def latency(self) -> Histogram:
+        """From when each change was due until a reader had it."""
+        return Histogram.of_seconds(self.deliveries.latencies)
+
+    @property
     def figures(self) -> dict[str, float]:
         """What tells whether it went well."""
         return {
             "delivered_share": self.deliveries.count / max(1, self.deliveries.expected),
             "sent_late_p99_ms": self.late_p99_ms,
         }
+
+
+def sender(writers: Sequence[tuple[Client, Feed]], changes: Sequence[bytes]) -> Callable[[int, float], None]:
+    """Return what sends change `number`, due at a time, to whoever reads that feed; the writers take turns."""
+
+    def send(number: int, due: float) -> None:
+        writer, feed = writers[number % len(writers)]
+        feed.send(due)
+        writer.send(changes[number])
+
+    return send
 
 
 async def send_paced(

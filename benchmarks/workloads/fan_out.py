@@ -1,16 +1,14 @@
 """W1 and W5: one board, one writer, many readers, on one node or over two."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from benchmarks.histogram import Histogram
 from benchmarks.load import messages
 from benchmarks.load.deliveries import Deliveries, Feed
-from benchmarks.meter import resident_bytes
 from benchmarks.result import Part
 from benchmarks.system import System, new_board
 from benchmarks.updates import Author
-from benchmarks.workloads.board import Tell, fill, history, people, send_paced
+from benchmarks.workloads.board import Tell, came, evenly, fill, history, people, send_paced, sender
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,34 +41,25 @@ async def _part(system: System, sizes: Sizes, readers: int, rate: int) -> Part:
         count = round(rate * sizes.seconds)
         deliveries = Deliveries(expected=readers * count)
         feed = Feed(deliveries, after=author.changes)
-        for node in range(sizes.nodes):
-            here = readers * (node + 1) // sizes.nodes - readers * node // sizes.nodes
+        for node, here in enumerate(evenly(readers, sizes.nodes)):
             for reader in await crowd.join(system.url(board, node), here):
                 reader.feed = feed
         changes = [messages.update(author.put(number % sizes.shapes)) for number in range(count)]
-
-        def send(number: int, due: float) -> None:
-            feed.send(due)
-            writer.send(changes[number])
-
-        frames = sum(client.frames for client in crowd.clients)
-        sent = await send_paced(system, rate, count, deliveries, send)
-        frames = sum(client.frames for client in crowd.clients) - frames
-        resident = sum(resident_bytes(system.pids[f"relay-{node}"]) for node in range(sizes.nodes))
+        before, _ = came(crowd.clients)
+        sent = await send_paced(system, rate, count, deliveries, sender([(writer, feed)], changes))
+        frames = came(crowd.clients)[0] - before
+        resident = system.relays_resident_bytes(sizes.nodes)
     return Part(
         workload="W1" if sizes.nodes == 1 else "W5",
         name=f"{readers} {'reader' if readers == 1 else 'readers'}, {rate}/s",
         parameters={"readers": readers, "rate": rate, "nodes": sizes.nodes, "shapes": sizes.shapes},
         unit="delivery",
         units=deliveries.count,
-        seconds=sent.used.seconds,
-        cpu_seconds=sent.used.cpu_seconds,
-        load_busy=sent.used.load_busy,
-        others_busy=sent.used.others_busy,
-        latency=Histogram.of_seconds(deliveries.latencies),
+        latency=sent.latency,
         figures={
             **sent.figures,
             "frames_per_delivery": frames / max(1, deliveries.count),
             "relays_mib": resident / 2**20,
         },
+        **asdict(sent.used),
     )

@@ -6,7 +6,7 @@ import re
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import aiohttp
 
@@ -61,15 +61,12 @@ async def _part(system: System, waiting: int) -> Part:
         parameters={"waiting": waiting, "shapes": SHAPES},
         unit="update",
         units=waiting,
-        seconds=used.seconds,
-        cpu_seconds=used.cpu_seconds,
-        load_busy=used.load_busy,
-        others_busy=used.others_busy,
         figures={
             "updates_per_worker_cpu_second": waiting / used.cpu_seconds["worker"],
             "worker_peak_mib": peak.resident_bytes / 2**20,
             "worker_before_mib": resident / 2**20,
         },
+        **asdict(used),
     )
 
 

@@ -3,18 +3,20 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from benchmarks.load import messages
 from benchmarks.load.pacing import pace
-from benchmarks.meter import Used, measured, resident_bytes
+from benchmarks.meter import Used, measured
 from benchmarks.result import Part
 from benchmarks.system import System, new_board
-from benchmarks.workloads.board import People, Tell, people
+from benchmarks.workloads.board import People, Tell, evenly, people
 from boardlog.awareness import State, encode
 
 RENEWAL_SECONDS = 15.0
 """Stock clients renew their awareness about this often."""
+PEOPLE_PER_BOARD = 10
+"""However many connections there are: who renews is heard by those on the same board."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,24 +24,26 @@ class Sizes:
     """How much of it."""
 
     connections: int = 1000
-    boards: int = 100
     silent_seconds: float = 32.0
     """Long enough for a heartbeat of each."""
     renewing_seconds: float = RENEWAL_SECONDS
+
+    @property
+    def boards(self) -> int:
+        """On which they are."""
+        return max(1, self.connections // PEOPLE_PER_BOARD)
 
 
 async def measure(sizes: Sizes, system: System, tell: Tell) -> AsyncIterator[Part]:
     """Measure connections that are silent, then those that renew their awareness. All are on one node."""
     await system.settle()
-    before = resident_bytes(system.pids["relay-0"])
+    before = system.relays_resident_bytes(1)
     async with people() as crowd:
         tell(f"{sizes.connections} connections")
-        boards = [new_board() for _ in range(sizes.boards)]
-        for number, board in enumerate(boards):
-            here = sizes.connections * (number + 1) // sizes.boards - sizes.connections * number // sizes.boards
-            await crowd.join(system.url(board), here)
+        for here in evenly(sizes.connections, sizes.boards):
+            await crowd.join(system.url(new_board()), here)
         await system.settle()
-        resident = resident_bytes(system.pids["relay-0"])
+        resident = system.relays_resident_bytes(1)
         tell("silent")
         with measured(system.pids) as used:
             await asyncio.sleep(sizes.silent_seconds)
@@ -67,16 +71,12 @@ def _state(number: int) -> bytes:
 
 
 def _part(name: str, sizes: Sizes, used: Used, figures: dict[str, float]) -> Part:
-    percent = {f"{process}_cpu_percent": 100 * cpu / used.seconds for process, cpu in used.cpu_seconds.items()}
     return Part(
         workload="W4",
         name=name,
         parameters={"connections": sizes.connections, "boards": sizes.boards},
         unit="connection and second",
         units=round(sizes.connections * used.seconds),
-        seconds=used.seconds,
-        cpu_seconds=used.cpu_seconds,
-        load_busy=used.load_busy,
-        others_busy=used.others_busy,
-        figures={"relay_cpu_percent": percent["relay-0_cpu_percent"], **figures},
+        figures={"relay_cpu_percent": 100 * used.cpu_seconds["relay-0"] / used.seconds, **figures},
+        **asdict(used),
     )

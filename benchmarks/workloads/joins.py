@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache, partial
 
 from pycrdt import Doc, Map
@@ -17,7 +17,7 @@ from benchmarks.meter import Used, measured
 from benchmarks.result import Part
 from benchmarks.system import System, new_board
 from benchmarks.updates import Author, records_in
-from benchmarks.workloads.board import People, Tell, caught_up, fill, history, people
+from benchmarks.workloads.board import People, Tell, caught_up, fill, history, people, sender
 
 BYSTANDER_UPDATES_PER_SECOND = 200
 """On another board of the node, while many join."""
@@ -55,12 +55,9 @@ class _Joins:
             parameters=parameters,
             unit="join",
             units=count,
-            seconds=used.seconds,
-            cpu_seconds=used.cpu_seconds,
-            load_busy=used.load_busy,
-            others_busy=used.others_busy,
             latency=Histogram.of_seconds(self.seconds),
             figures={"kib_per_join": self.bytes / 1024 / count, **figures},
+            **asdict(used),
         )
 
 
@@ -103,13 +100,7 @@ async def _first(system: System, board: str, shapes: int) -> Part:
 
 
 async def _one_by_one(system: System, board: str, shapes: int, count: int) -> Part:
-    joins = _Joins()
-    async with people() as crowd:
-        with measured(system.pids) as used:
-            for _ in range(count):
-                one = await _join(crowd, system.url(board))
-                joins.seconds += one.seconds
-                joins.bytes += one.bytes
+    joins, used = await _in_turn(system, board, count)
     return joins.part(f"{shapes} shapes, one by one", {"shapes": shapes}, used)
 
 
@@ -155,11 +146,7 @@ class _Bystander:
         changes = [messages.update(self.author.put(0)) for _ in range(round(BYSTANDER_UPDATES_PER_SECOND * seconds))]
         deliveries = Deliveries(expected=len(changes))
         self.reader.feed = feed = Feed(deliveries, after)
-
-        def send(number: int, due: float) -> None:
-            feed.send(due)
-            self.writer.send(changes[number])
-
+        send = sender([(self.writer, feed)], changes)
         async with asyncio.TaskGroup() as group:
             group.create_task(pace(BYSTANDER_UPDATES_PER_SECOND, len(changes), send))
             await asyncio.sleep(seconds / 3)
@@ -180,14 +167,26 @@ async def _back(
     away, whole = docs
     answer = cache(away.get_update)
     answer(whole.get_state())  # as the relay will ask: a client's own work is not measured
+    joins, used = await _in_turn(system, board, count, away.get_state(), answer)
+    return joins.part("{shapes} shapes, back after {missed} changes".format(**parameters), parameters, used)
+
+
+async def _in_turn(
+    system: System,
+    board: str,
+    count: int,
+    state_vector: bytes = messages.EMPTY_STATE_VECTOR,
+    answer: Answer = know_nothing,
+) -> tuple[_Joins, Used]:
+    """Let so many people join one by one, and stay until all have; measure it."""
     joins = _Joins()
     async with people() as crowd:
         with measured(system.pids) as used:
             for _ in range(count):
-                one = await _join(crowd, system.url(board), state_vector=away.get_state(), answer=answer)
+                one = await _join(crowd, system.url(board), state_vector=state_vector, answer=answer)
                 joins.seconds += one.seconds
                 joins.bytes += one.bytes
-    return joins.part("{shapes} shapes, back after {missed} changes".format(**parameters), parameters, used)
+    return joins, used
 
 
 async def _join(

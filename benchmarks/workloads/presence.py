@@ -3,9 +3,8 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from benchmarks.histogram import Histogram
 from benchmarks.load import messages
 from benchmarks.load.client import Client
 from benchmarks.load.deliveries import Deliveries, Feed
@@ -13,7 +12,7 @@ from benchmarks.load.pacing import pace
 from benchmarks.result import Part
 from benchmarks.system import System, new_board
 from benchmarks.updates import Author
-from benchmarks.workloads.board import Tell, fill, history, people, send_paced
+from benchmarks.workloads.board import Tell, came, fill, history, people, send_paced, sender
 from boardlog.awareness import State, encode
 
 SHAPES = 50
@@ -49,18 +48,13 @@ async def _part(system: System, sizes: Sizes, count: int) -> Part:
         reader.feed = feed = Feed(deliveries, after=author.changes)
         members = await crowd.join(system.url(board), count)
         changes = [messages.update(author.put(number % SHAPES)) for number in range(edits)]
-
-        def send(number: int, due: float) -> None:
-            feed.send(due)
-            writer.send(changes[number])
-
         for number, member in enumerate(members):
             member.send(_cursor(number, 1))
         await system.settle()
-        came = _came(members)
+        before = came(members)
         moving = asyncio.create_task(_move(members, sizes))
-        sent = await send_paced(system, sizes.edits_per_second, edits, deliveries, send)
-        frames, size = (after - before for after, before in zip(_came(members), came, strict=True))
+        sent = await send_paced(system, sizes.edits_per_second, edits, deliveries, sender([(writer, feed)], changes))
+        frames, size = (now - then for now, then in zip(came(members), before, strict=True))
         await moving
     seconds = sent.used.seconds
     return Part(
@@ -69,17 +63,14 @@ async def _part(system: System, sizes: Sizes, count: int) -> Part:
         parameters={"people": count, "moves_per_second": sizes.moves_per_second},
         unit="move",
         units=round(count * sizes.moves_per_second * sizes.seconds),
-        seconds=seconds,
-        cpu_seconds=sent.used.cpu_seconds,
-        load_busy=sent.used.load_busy,
-        others_busy=sent.used.others_busy,
-        latency=Histogram.of_seconds(deliveries.latencies),
+        latency=sent.latency,
         figures={
             **sent.figures,
             "relay_busy_share": sent.used.cpu_seconds["relay-0"] / seconds,
             "frames_per_member_and_second": frames / count / seconds,
             "kib_per_member_and_second": size / 1024 / count / seconds,
         },
+        **asdict(sent.used),
     )
 
 
@@ -91,10 +82,6 @@ async def _move(members: list[Client], sizes: Sizes) -> None:
         members[number % count].send(_cursor(number % count, 2 + number // count))
 
     await pace(count * sizes.moves_per_second, round(count * sizes.moves_per_second * sizes.seconds), send)
-
-
-def _came(members: list[Client]) -> tuple[int, int]:
-    return sum(member.frames for member in members), sum(member.bytes for member in members)
 
 
 def _cursor(person: int, clock: int) -> bytes:

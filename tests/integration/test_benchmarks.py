@@ -6,7 +6,7 @@ from pathlib import Path
 from benchmarks.report import markdown
 from benchmarks.result import Result
 from benchmarks.system import TREE, running_system
-from benchmarks.workloads import fan_out
+from benchmarks.workloads import fan_out, idle, many_boards
 
 
 async def test_a_small_fan_out_is_measured_whole() -> None:
@@ -25,3 +25,13 @@ async def test_a_small_fan_out_is_measured_whole() -> None:
     assert part.cpu_us("relay-0") > 0
     assert "2 readers, 50/s" in markdown(Result({}, parts), {})
     assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == [], "nothing is left running"
+
+
+async def test_boards_on_one_node_are_read_by_their_writers_and_idle_connections_counted() -> None:
+    boards = many_boards.Sizes(nodes=1, boards=(7,), rate=50, seconds=0.4)
+    connections = idle.Sizes(connections=25, silent_seconds=0.5, renewing_seconds=0.5)
+    async with running_system(sockets=25) as system:
+        (busy,) = [part async for part in many_boards.measure(boards, system, lambda _: None)]
+        silent, renewing = [part async for part in idle.measure(connections, system, lambda _: None)]
+    assert (busy.name, busy.units) == ("7 boards on one node", 20), "each change came back to its author"
+    assert silent.parameters == renewing.parameters == {"connections": 25, "boards": 2}

@@ -1,12 +1,15 @@
 """One socket between its room and the appender: what its client is told to be saved, and when (L11)."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import pytest
 from pycrdt import Doc, Text
+from structlog.testing import capture_logs
 
 from boardlog.appender import Appender, Source
 from boardlog.entry import Entry, EntryKind, Payload
@@ -20,7 +23,8 @@ from boardlog.snapshots import Snapshot
 from boardlog.stream import Appended
 from boardlog.update import validate
 from boardlog.validating import NotValidated, Validator
-from relay.connection import TURN_MESSAGES_MAX, Connection, Limits
+from relay.connection import Connection, Limits
+from relay.inbox import TURN_MESSAGES_MAX
 from relay.outbox import Outboxes
 from relay.protocol import PING
 from relay.room import Room
@@ -582,3 +586,26 @@ async def test_G7_nothing_is_read_while_a_client_waits_whoever_resumes_it() -> N
         await world.quiet()
         assert not world.transport.is_paused
         assert len(world.log.waiting) == 1
+
+
+async def test_a_mistake_of_ours_closes_the_client_that_met_it_and_is_told() -> None:
+    async with connected() as world:
+        world.room.receive = None  # type: ignore[method-assign, assignment]
+        with capture_logs() as told:
+            await world.send(framed("awareness", awareness_update({1: (1, {})})), framed("query"))
+        assert world.taken() == [1013]
+        assert [(entry["event"], type(entry["exc_info"])) for entry in told] == [("connection_failed", TypeError)]
+
+
+async def test_an_ended_connection_is_freed_without_the_collector(change) -> None:
+    async with connected() as world:
+        await world.send(change("a"))
+        world.log.waiting.clear()
+        gc.disable()
+    try:
+        kept = weakref.ref(world.validator)
+        del world.validator, world.connection
+        await asyncio.sleep(0)
+        assert kept() is None, "the connection was the last to hold it"
+    finally:
+        gc.enable()
