@@ -130,7 +130,8 @@ def make_tree(root: Path, folder: Path) -> None:
         if built is not None:
             shutil.copytree(built, tree, dirs_exist_ok=True)
         (tree / MADE).write_text(made_of)
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            folder.rename(Path(parent) / "old")
         tree.rename(folder)
 
 

@@ -167,7 +167,7 @@ class Appender:
                 await self._wake.wait()
                 self._wake.clear()
                 while self._ready:
-                    if seconds := self._pace.pause(loop.time()):
+                    if not self._flushing and (seconds := self._pace.pause(loop.time())):
                         await asyncio.sleep(seconds)
                     boards = list(islice(self._ready, BOARDS_PER_PIPELINE_MAX))
                     now = loop.time()

@@ -16,8 +16,8 @@ from boardlog.stream import Streams
 log = structlog.get_logger()
 
 AUDIT_SECONDS = 10.0
-"""A board in use is asked about when nothing has proven its cursor for about this long. A publish that links does prove
-it: at its moment the predecessor was the head, and the entry became it."""
+"""A board in use is asked about when nothing has proven its cursor for about this long, at the latest after 13 s. A
+publish that links does prove it: at its moment the predecessor was the head, and the entry became it."""
 LOOK_SECONDS = AUDIT_SECONDS / 4
 """So often each board is looked at. One that is quiet is asked about at every fourth look."""
 STEPS = 5
@@ -27,15 +27,19 @@ BOARDS_PER_AUDIT = 100
 
 
 async def audit_forever(follows: Callable[[], Iterable[Follow]], streams: Streams) -> None:
-    """Audit what `follows` returns, spread over AUDIT_SECONDS, until cancelled."""
-    clock = asyncio.get_running_loop().time
+    """Look at what `follows` returns, a share of it a step, and audit what is unproven, until cancelled."""
     while True:
-        everyone = list(follows())
-        for step in range(STEPS):
-            await asyncio.sleep(LOOK_SECONDS / STEPS)
-            asked = unproven(everyone[step::STEPS], clock())
-            for start in range(0, len(asked), BOARDS_PER_AUDIT):
-                await audit(asked[start : start + BOARDS_PER_AUDIT], streams)
+        await _look_once(list(follows()), streams)
+
+
+async def _look_once(everyone: Sequence[Follow], streams: Streams) -> None:
+    clock = asyncio.get_running_loop().time
+    for step in range(STEPS):
+        await asyncio.sleep(LOOK_SECONDS / STEPS)
+        asked = unproven(everyone[step::STEPS], clock())
+        for start in range(0, len(asked), BOARDS_PER_AUDIT):
+            if not await audit(asked[start : start + BOARDS_PER_AUDIT], streams):
+                return  # the others would fail too, or hang, and boards that close meanwhile be kept here
 
 
 def unproven(follows: Sequence[Follow], now: float) -> list[Follow]:
@@ -44,8 +48,8 @@ def unproven(follows: Sequence[Follow], now: float) -> list[Follow]:
     return [follow for follow in follows if follow.proven_at <= proven_before and follow.cursor is not None]
 
 
-async def audit(follows: Sequence[Follow], streams: Streams) -> None:
-    """Audit these boards once. An unreachable Redis is left to those who need it."""
+async def audit(follows: Sequence[Follow], streams: Streams) -> bool:
+    """Audit these boards once; return whether Redis told anything. An unreachable one is left to those who need it."""
     asked: list[tuple[BoardId, Cursor]] = []
     asking: list[Follow] = []
     for follow in follows:
@@ -56,6 +60,7 @@ async def audit(follows: Sequence[Follow], streams: Streams) -> None:
         found = await streams.audit(asked)
     except StorageUnavailable as error:
         log.warning("audit_failed", reason=str(error))
-        return
+        return False
     for follow, (_, cursor), head in zip(asking, asked, found, strict=True):
         follow.audited(cursor, head)
+    return True

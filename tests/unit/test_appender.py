@@ -351,6 +351,23 @@ async def test_G10_what_lands_while_all_is_flushed_pauses_nothing(monkeypatch: p
         assert author.logged_updates == 501
 
 
+async def test_G10_a_busy_node_s_pipelines_do_not_wait_while_all_is_flushed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A board with much behind it takes hundreds of them, one after the other, and a node that leaves has a second."""
+    monkeypatch.setattr("boardlog.appender.NODE_LIMITS", Limits(10.0, 1.0, 3600.0))
+    monkeypatch.setattr("boardlog.appender.ENTRY_BYTES_MAX", 1)
+    async with running() as world:
+        author = Author()
+        world.streams.gate.clear()
+        for update in numbered(0, 50):
+            world.appender.append(BOARD, update, author)
+        await until(lambda: len(world.streams.attempts) == 1)
+        flushing = asyncio.create_task(world.appender.flushed())
+        await asyncio.sleep(0)
+        world.streams.gate.set()
+        await asyncio.wait_for(flushing, 10)
+        assert world.streams.logged[BOARD] == numbered(0, 50)
+
+
 async def test_a_pause_ends_when_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("boardlog.appender.BOARD_LIMITS", Limits(1_000, 1.0, 0.05))
     async with running() as world:

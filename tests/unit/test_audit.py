@@ -9,6 +9,7 @@ import pytest
 from boardlog import audit as audit_module
 from boardlog.audit import AUDIT_SECONDS, LOOK_SECONDS, STEPS, audit, audit_forever, unproven
 from boardlog.entry import EntryKind, Payload, pack
+from boardlog.errors import StorageUnavailable
 from boardlog.follow import Follow
 from boardlog.ids import GENESIS, Cursor
 from boardlog.log import random_tag
@@ -20,6 +21,7 @@ class _Proven:
     def __init__(self, proven_at: float) -> None:
         self.proven_at = proven_at
         self.cursor = GENESIS
+        self.board = BOARD
 
 
 @pytest.fixture
@@ -90,10 +92,11 @@ async def test_L4_every_board_is_asked_about_once_in_a_while_and_few_at_a_time(m
         if now > 1000.0 + 3.5 * AUDIT_SECONDS:
             raise TimeoutError
 
-    async def ask(some: Sequence[Follow], _streams: Streams) -> None:
+    async def ask(some: Sequence[Follow], _streams: Streams) -> bool:
         asked.append(len(some))
         for follow in some:
             follow.proven_at = now
+        return True
 
     monkeypatch.setattr(audit_module.asyncio, "sleep", pause)
     monkeypatch.setattr(audit_module, "unproven", lambda some, _now: unproven(some, now))
@@ -103,3 +106,28 @@ async def test_L4_every_board_is_asked_about_once_in_a_while_and_few_at_a_time(m
     assert sum(asked) == 300
     assert max(asked) == 100 // STEPS
     assert all(now - follow.proven_at < AUDIT_SECONDS for follow in follows)
+
+
+async def test_a_redis_that_does_not_answer_is_asked_once_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be about to recover; and what is looked at would be kept for as long as each question waits."""
+    pauses = 0
+
+    async def pause(_seconds: float) -> None:
+        nonlocal pauses
+        pauses += 1
+        if pauses > 3:
+            raise TimeoutError
+
+    class Away:
+        asked = 0
+
+        async def audit(self, _positions: object) -> list[Cursor | None]:
+            self.asked += 1
+            raise StorageUnavailable("It is away.")
+
+    away = Away()
+    monkeypatch.setattr(audit_module.asyncio, "sleep", pause)
+    follows = [_Proven(-math.inf) for _ in range(10_000)]
+    with pytest.raises(TimeoutError):
+        await audit_forever(lambda: cast(Sequence[Follow], follows), cast(Streams, away))
+    assert away.asked == 3
