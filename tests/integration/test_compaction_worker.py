@@ -41,11 +41,11 @@ class Flaky:
         self._store = store
 
     def __getattr__(self, name: str) -> Any:
-        async def call(*args: Any) -> Any:
+        async def call(*args: Any, **named: Any) -> Any:
             if self.failures:
                 self.failures -= 1
                 raise StorageUnavailable("The store is away.")
-            reply = await getattr(self._store, name)(*args)
+            reply = await getattr(self._store, name)(*args, **named)
             self.recovered.set()
             return reply
 
@@ -69,10 +69,10 @@ async def test_L9_an_append_around_the_release_leaves_the_board_due(system: Syst
 
     class AppendsBeforeRelease(Flaky):
         def __getattr__(self, name: str) -> Any:
-            async def call(*args: Any) -> Any:
+            async def call(*args: Any, **named: Any) -> Any:
                 if name == "release":
                     await system.append(author.write(b=2))
-                return await getattr(self._store, name)(*args)
+                return await getattr(self._store, name)(*args, **named)
 
             return call
 
@@ -182,11 +182,11 @@ async def test_G5_a_claim_that_fails_is_tried_again(system: System) -> None:
 
     class Telling(Flaky):
         def __getattr__(self, name: str) -> Any:
-            async def call(*args: Any) -> Any:
+            async def call(*args: Any, **named: Any) -> Any:
                 if name == "claim" and self.failures:
                     self.failures -= 1
                     raise StorageUnavailable("Redis is away.")
-                reply = await getattr(self._store, name)(*args)
+                reply = await getattr(self._store, name)(*args, **named)
                 if name == "release":
                     stored.set()
                 return reply
