@@ -24,6 +24,9 @@ STEPS = 5
 """In LOOK_SECONDS: at each a share of the boards is looked at, for thousands at once would hold up the loop."""
 BOARDS_PER_AUDIT = 100
 """Boards asked about in one script: an audit of thousands at once would stall Redis."""
+FAILURES_MAX = 2
+"""After so many a step is left: Redis is away then, and would be asked in vain, each time for as long as it hangs. One
+may be a single board's fault, a damaged key's, which must not keep others from being asked about."""
 
 
 async def audit_forever(follows: Callable[[], Iterable[Follow]], streams: Streams) -> None:
@@ -37,9 +40,11 @@ async def _look_once(everyone: Sequence[Follow], streams: Streams) -> None:
     for step in range(STEPS):
         await asyncio.sleep(LOOK_SECONDS / STEPS)
         asked = unproven(everyone[step::STEPS], clock())
+        failures = 0
         for start in range(0, len(asked), BOARDS_PER_AUDIT):
-            if not await audit(asked[start : start + BOARDS_PER_AUDIT], streams):
-                return  # the others would fail too, or hang, and boards that close meanwhile be kept here
+            failures += not await audit(asked[start : start + BOARDS_PER_AUDIT], streams)
+            if failures == FAILURES_MAX:
+                break
 
 
 def unproven(follows: Sequence[Follow], now: float) -> list[Follow]:

@@ -1,13 +1,13 @@
 """Which boards an audit asks about (L4): those that nothing has proven for a while, and all of those in their turn."""
 
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import cast
 
 import pytest
 
 from boardlog import audit as audit_module
-from boardlog.audit import AUDIT_SECONDS, LOOK_SECONDS, STEPS, audit, audit_forever, unproven
+from boardlog.audit import AUDIT_SECONDS, FAILURES_MAX, LOOK_SECONDS, STEPS, audit, audit_forever, unproven
 from boardlog.entry import EntryKind, Payload, pack
 from boardlog.errors import StorageUnavailable
 from boardlog.follow import Follow
@@ -22,6 +22,9 @@ class _Proven:
         self.proven_at = proven_at
         self.cursor = GENESIS
         self.board = BOARD
+
+    def audited(self, _asked: Cursor, _found: Cursor | None) -> None:
+        """Take an answer that proves nothing."""
 
 
 @pytest.fixture
@@ -108,7 +111,10 @@ async def test_L4_every_board_is_asked_about_once_in_a_while_and_few_at_a_time(m
     assert all(now - follow.proven_at < AUDIT_SECONDS for follow in follows)
 
 
-async def test_a_redis_that_does_not_answer_is_asked_once_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("failing", "asked"), [(range(1000), 3 * FAILURES_MAX), ([1], 3 * 20)])
+async def test_a_redis_that_is_away_is_asked_little_and_one_damaged_board_keeps_no_other_from_its_turn(
+    monkeypatch: pytest.MonkeyPatch, failing: Collection[int], asked: int
+) -> None:
     """It may be about to recover; and what is looked at would be kept for as long as each question waits."""
     pauses = 0
 
@@ -121,13 +127,15 @@ async def test_a_redis_that_does_not_answer_is_asked_once_a_look(monkeypatch: py
     class Away:
         asked = 0
 
-        async def audit(self, _positions: object) -> list[Cursor | None]:
+        async def audit(self, positions: Sequence[object]) -> list[Cursor | None]:
             self.asked += 1
-            raise StorageUnavailable("It is away.")
+            if self.asked in failing:
+                raise StorageUnavailable("It is away.")
+            return [None] * len(positions)
 
     away = Away()
     monkeypatch.setattr(audit_module.asyncio, "sleep", pause)
     follows = [_Proven(-math.inf) for _ in range(10_000)]
     with pytest.raises(TimeoutError):
         await audit_forever(lambda: cast(Sequence[Follow], follows), cast(Streams, away))
-    assert away.asked == 3
+    assert away.asked == asked
