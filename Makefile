@@ -19,10 +19,18 @@ check: $(VENV)/.installed frontend/node_modules/.installed  ## Format, lint, typ
 	$(BIN)/python deploy/validate.py
 	npm run --silent --prefix frontend check
 
-test: $(VENV)/.installed tests/clients/node_modules/.installed tests/tlschema/node_modules/.installed relay/canvas/index.html  ## All tests
+test: $(VENV)/.installed tests/clients/node_modules/.installed tests/tlschema/node_modules/.installed relay/canvas/index.html  ## All tests, or those in ARGS
 	npm run --silent --prefix frontend test
 	$(BIN)/python -m tests.e2e.chromium
+ifeq ($(strip $(ARGS)),)
+	$(BIN)/pytest -n 2 $(SIDE_BY_SIDE)
+	$(BIN)/pytest $(addprefix --ignore=,$(SIDE_BY_SIDE))
+else
 	$(BIN)/pytest $(ARGS)
+endif
+
+# What runs beside these changes nothing of them: both cores at once. The rest looks at how servers behave under load.
+SIDE_BY_SIDE := tests/unit tests/compiled tests/fuzz
 
 compiled: $(VENV)/.installed  ## The packages as a wheel has them, their hot modules compiled, in build/compiled
 	@$(BIN)/python hatch_build.py build/compiled
