@@ -28,7 +28,7 @@ class Sizes:
     """How much of it."""
 
     waiting: tuple[int, ...] = (1000, 10_000, 100_000)
-    """Updates, each of one shape."""
+    """Updates, each of one shape; those of one moment are joined on their way into the log, as they would be."""
 
 
 async def measure(sizes: Sizes, system: System, tell: Tell) -> AsyncIterator[Part]:
@@ -42,7 +42,6 @@ async def measure(sizes: Sizes, system: System, tell: Tell) -> AsyncIterator[Par
 async def _part(system: System, waiting: int) -> Part:
     board, author = new_board(), Author(client=1)
     updates = [author.put(number % SHAPES) for number in range(waiting)]
-    size = sum(map(len, updates))
     worker = system.pids["worker"]
     async with aiohttp.ClientSession() as http, watched(worker) as peak:
         before = await _folded_bytes(http, system)
@@ -54,7 +53,7 @@ async def _part(system: System, waiting: int) -> Part:
             await system.emptied()  # by then the board is marked as due
         resident = peak.resident_bytes = resident_bytes(worker)
         with measured(system.pids) as used:
-            await _folded(http, system, before + size)
+            await _folded(http, system, before)
     return Part(
         workload="W7",
         name=f"{waiting} updates",
@@ -79,11 +78,19 @@ def _stopped(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-async def _folded(http: aiohttp.ClientSession, system: System, size: float) -> None:
-    """Return when the worker has folded so many bytes of updates. Raises TimeoutError."""
+async def _folded(http: aiohttp.ClientSession, system: System, before: float) -> None:
+    """Return when the worker has folded more than `before`, and nothing more while it was at rest. Raises TimeoutError.
+
+    How many bytes those will be nobody knows: what comes at once is joined on its way into the log.
+    """
     async with asyncio.timeout(FOLD_SECONDS_MAX):
-        while await _folded_bytes(http, system) < size:  # noqa: ASYNC110  another process folds
+        while (folded := await _folded_bytes(http, system)) == before:  # noqa: ASYNC110  another process folds
             await asyncio.sleep(POLL_SECONDS)
+        is_done = False
+        while not is_done:
+            await system.settle()
+            earlier, folded = folded, await _folded_bytes(http, system)
+            is_done = folded == earlier
 
 
 async def _folded_bytes(http: aiohttp.ClientSession, system: System) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 from benchmarks.report import markdown
 from benchmarks.result import Result
 from benchmarks.system import TREE, running_system
-from benchmarks.workloads import fan_out, idle, many_boards
+from benchmarks.workloads import fan_out, folding, idle, many_boards
 
 
 async def test_a_small_fan_out_is_measured_whole() -> None:
@@ -35,3 +35,11 @@ async def test_boards_on_one_node_are_read_by_their_writers_and_idle_connections
         silent, renewing = [part async for part in idle.measure(connections, system, lambda _: None)]
     assert (busy.name, busy.units) == ("7 boards on one node", 20), "each change came back to its author"
     assert silent.parameters == renewing.parameters == {"connections": 25, "boards": 2}
+
+
+async def test_a_fold_is_measured_of_updates_that_are_joined_on_their_way() -> None:
+    async with running_system() as system:
+        (part,) = [part async for part in folding.measure(folding.Sizes(waiting=(200,)), system, lambda _: None)]
+    assert (part.name, part.units) == ("200 updates", 200)
+    assert part.cpu_us("worker") > 0
+    assert part.figures["worker_peak_mib"] >= part.figures["worker_before_mib"] > 0
