@@ -132,6 +132,7 @@ async def test_G6_poison_in_the_stream_is_quarantined_and_listed_and_stops_nobod
         print("\n".join(f"{line['cursor']}  {line['reason']}" for line in found))
         assert len(found) == len(POISON)
         # Those of the poisons that can be decoded reach the browsers that are open, which catch what yjs throws.
+        await asyncio.gather(*(one.wait_key("after") for one in (first, second)))  # what comes after all of them
         caught = clients.take_faults()
         assert all("Caught error while handling a Yjs update" in fault.text for fault in caught)
         print(len(caught), "caught in open browsers:", sorted({fault.text.split("\n")[0] for fault in caught}))
