@@ -30,7 +30,7 @@ else
 endif
 
 # What runs beside these changes nothing of them: both cores at once. The rest looks at how servers behave under load.
-SIDE_BY_SIDE := tests/unit tests/compiled
+SIDE_BY_SIDE := tests/unit tests/compiled $(wildcard tests/fuzz/test_fuzz_*.py)
 
 compiled: $(VENV)/.installed  ## The packages as a wheel has them, their hot modules compiled, in build/compiled
 	@$(BIN)/python hatch_build.py build/compiled

@@ -132,7 +132,10 @@ async def test_G6_poison_in_the_stream_is_quarantined_and_listed_and_stops_nobod
         print("\n".join(f"{line['cursor']}  {line['reason']}" for line in found))
         assert len(found) == len(POISON)
         # Those of the poisons that can be decoded reach the browsers that are open, which catch what yjs throws.
-        await asyncio.gather(*(one.wait_key("after") for one in (first, second)))  # what comes after all of them
+        # Each has handled them all once it has what the other wrote behind them.
+        await second.wait_key("after", seconds_max=WAIT_SECONDS_MAX)
+        await second.set("handled", 3)
+        await first.wait_key("handled", seconds_max=WAIT_SECONDS_MAX)
         caught = clients.take_faults()
         assert all("Caught error while handling a Yjs update" in fault.text for fault in caught)
         print(len(caught), "caught in open browsers:", sorted({fault.text.split("\n")[0] for fault in caught}))

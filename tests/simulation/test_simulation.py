@@ -18,7 +18,7 @@ from tests.simulation.conftest import SEEDS_RUN
 from tests.simulation.simulation import Simulation
 
 SEEDS_MAX = int(os.environ.get("SIMULATION_SEEDS", "1500"))
-SECONDS_MAX = float(os.environ.get("SIMULATION_SECONDS", "90"))
+SECONDS_MAX = float(os.environ.get("SIMULATION_SECONDS", "60"))
 """After that no more are begun: machines differ by a factor of three, and a check has to end."""
 PROCESSES = 2
 SEEDS_AT_ONCE = 40
