@@ -69,7 +69,7 @@ def record(shape: int, change: int) -> dict[str, object]:
 def last_marker(data: bytes) -> int:
     """Return the number of the last change in these bytes, 0 if there is none."""
     end = data.rfind(b"#")
-    while end >= 0:  # a clock may be this byte as well: 35, and every 128th number with that in it
+    while end >= 0:  # a clock may end in this byte as well: 35, and 4,480 to 4,607
         found = MARKER.match(data, max(0, end - MARKER_BYTES + 1))
         if found:
             return int(found[1])

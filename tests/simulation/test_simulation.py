@@ -1,4 +1,4 @@
-"""The whole system by seed: every guarantee, under every fault, in thousands of runs.
+"""The whole system by seed: every guarantee, under every fault, in hundreds of runs.
 
 `python -m tests.simulation SEED` replays one run and prints what happened. As many seeds are run here as
 SIMULATION_SECONDS allows, SIMULATION_SEEDS at most.
